@@ -1,0 +1,3 @@
+//! WRITES. The one loop that turns what was asked into what is served.
+
+pub mod kube;

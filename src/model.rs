@@ -1,0 +1,18 @@
+//! The contract between who asks and who serves: Intent, Snapshot, Live.
+//!
+//! Owns the three truths and the functions between them. No I/O, no Kubernetes, no serde, no clock: `now` and random
+//! draws are arguments.
+
+pub mod balance;
+pub mod compile;
+pub mod histogram;
+pub mod host;
+pub mod intent;
+pub mod live;
+pub mod outcome;
+pub mod problem;
+pub mod route;
+pub mod secret;
+pub mod snapshot;
+pub mod source;
+pub mod tls;

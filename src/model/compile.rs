@@ -1,0 +1,189 @@
+//! Pure. Intent to Snapshot. Total: it never fails; a piece that cannot be served becomes a [`Problem`] and the rest
+//! stands.
+//!
+//! Parts whose intent did not change are taken over from the previous snapshot, so an endpoint that moves costs one
+//! pool, not a route table; and every state is asked of [`Live`], so counters and verdicts go on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::balance::Schedule;
+use super::intent::{Action, Cert, Intent, Listener, ListenerKey, Pool, PoolName, Protocol, Route};
+use super::live::{BackendKey, Live, ProbeKey, ServeKey};
+use super::problem::{Origin, Problem};
+use super::route::{Matcher, RouteTable, Target};
+use super::snapshot::{BackendPlan, ListenerPlan, PoolPlan, Snapshot};
+use super::source::SourceTable;
+use super::tls::TlsPlan;
+
+/// Compiles `intent`. `previous` lends what did not change, `live` the states.
+pub fn compile(intent: &Intent, previous: &Snapshot, live: &Live) -> (Snapshot, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let pools: HashMap<_, _> =
+        intent.pools.iter().map(|(name, pool)| (name.clone(), plan_pool(name, pool, previous, live))).collect();
+    for pool in intent.pools.values() {
+        check_pool(pool, &mut problems);
+    }
+    let mut listeners = HashMap::with_capacity(intent.listeners.len());
+    for (key, listener) in &intent.listeners {
+        check_targets(listener, &pools, &mut problems);
+        listeners.insert(*key, plan_listener(*key, listener, intent, previous, live, &mut problems));
+    }
+    let certs = intent.certs.iter().map(|(name, cert)| (name.clone(), cert.clone())).collect();
+    problems.sort();
+    problems.dedup();
+    (Snapshot { generation: previous.generation + 1, listeners, pools, certs }, problems)
+}
+
+fn plan_pool(name: &PoolName, pool: &Arc<Pool>, previous: &Snapshot, live: &Live) -> Arc<PoolPlan> {
+    if let Some(same) = previous.pools.get(name).filter(|plan| plan.intent == *pool) {
+        return same.clone();
+    }
+    let backends = pool.backends.iter().map(|backend| {
+        let key = BackendKey { address: backend.address, instance: backend.instance.clone() };
+        BackendPlan {
+            address: backend.address,
+            weight: backend.weight,
+            admin: backend.admin,
+            backup: backend.backup,
+            state: live.backend(&key),
+            probe: pool.probe.as_ref().map(|probe| live.probe(&ProbeKey { backend: key, probe: probe.clone() })),
+        }
+    });
+    // Only backends that may be picked have a place: a drained one would make every turn of its own a detour.
+    let takes_turns = |b: &BackendPlan| !b.backup && b.admin == super::intent::Admin::Ready;
+    let backends: Box<[BackendPlan]> = backends.collect();
+    let weights: Vec<u16> = backends.iter().map(|b| if takes_turns(b) { b.weight } else { 0 }).collect();
+    Arc::new(PoolPlan {
+        name: name.clone(),
+        intent: pool.clone(),
+        schedule: Schedule::new(&weights),
+        backends,
+        state: live.pool(name),
+    })
+}
+
+fn check_pool(pool: &Pool, problems: &mut Vec<Problem>) {
+    if pool.backends.is_empty() {
+        problems.push(Problem::new(&pool.origin, "has no backend, so its requests are answered with 503"));
+    }
+}
+
+/// A route to a pool that is not there stays and answers 503: its traffic must not fall to another route.
+fn check_targets(listener: &Listener, pools: &HashMap<PoolName, Arc<PoolPlan>>, problems: &mut Vec<Problem>) {
+    for route in &listener.routes {
+        if let Action::Forward(pool) = &route.action
+            && !pools.contains_key(pool)
+        {
+            problems.push(Problem::new(
+                &route.origin,
+                format!("goes to pool {pool}, which does not exist, so it answers 503; name one that does"),
+            ));
+        }
+    }
+}
+
+fn plan_listener(
+    key: ListenerKey,
+    listener: &Arc<Listener>,
+    intent: &Intent,
+    previous: &Snapshot,
+    live: &Live,
+    problems: &mut Vec<Problem>,
+) -> Arc<ListenerPlan> {
+    let certs = certs_of(listener, intent, problems);
+    let old = previous.listeners.get(&key);
+    // Taken over whole, unless building it had problems: those must be told again in every round.
+    if let Some(same) = old.filter(|plan| {
+        plan.intent == *listener
+            && plan.clean
+            && plan.tls.as_ref().is_none_or(|tls| tls.is_of(&certs, listener.strict_sni))
+    }) {
+        return same.clone();
+    }
+    let before = problems.len();
+    let routes = plan_routes(listener, live, problems);
+    let tls = (listener.protocol == Protocol::Https)
+        .then(|| plan_tls(listener, certs, old.and_then(|plan| plan.tls.as_ref()), live, problems));
+    Arc::new(ListenerPlan {
+        key,
+        intent: listener.clone(),
+        routes,
+        sources: SourceTable::new(&listener.sources),
+        tls,
+        state: live.listener(&key),
+        unrouted: live.serve(&ServeKey { listener: listener.name.clone(), pool: None }),
+        clean: problems.len() == before,
+    })
+}
+
+fn plan_routes(listener: &Listener, live: &Live, problems: &mut Vec<Problem>) -> RouteTable {
+    let mut table = RouteTable::default();
+    let mut targets = Targets::default();
+    for route in &listener.routes {
+        match Matcher::new(&route.path) {
+            Err(reason) => problems.push(Problem::new(&route.origin, reason)),
+            Ok(matcher) => {
+                if !table.add(&route.host, matcher, targets.of(route, &listener.name, live)) {
+                    problems.push(Problem::new(
+                        &route.origin,
+                        format!("{} {} is taken by an earlier route on {}", route.host, route.path, listener.name),
+                    ));
+                }
+            }
+        }
+    }
+    table
+}
+
+/// Targets of one table; routes that lead to the same place for the same asker share one.
+#[derive(Default)]
+struct Targets(HashMap<(Action, Origin), Arc<Target>>);
+
+impl Targets {
+    fn of(&mut self, route: &Route, listener: &Arc<str>, live: &Live) -> Arc<Target> {
+        let key = (route.action.clone(), route.origin.clone());
+        let target = self.0.entry(key).or_insert_with(|| {
+            let pool = match &route.action {
+                Action::Forward(pool) => Some(pool.clone()),
+                Action::RedirectHttps { .. } => None,
+            };
+            let serve = live.serve(&ServeKey { listener: listener.clone(), pool });
+            Arc::new(Target { action: route.action.clone(), serve, origin: route.origin.clone() })
+        });
+        target.clone()
+    }
+}
+
+fn certs_of(listener: &Listener, intent: &Intent, problems: &mut Vec<Problem>) -> Vec<Arc<Cert>> {
+    let mut certs = Vec::with_capacity(listener.certs.len());
+    for name in &listener.certs {
+        match intent.certs.get(name) {
+            Some(cert) => certs.push(cert.clone()),
+            None => problems.push(Problem::new(&listener.origin, format!("certificate {name} does not exist"))),
+        }
+    }
+    if listener.protocol == Protocol::Https && certs.is_empty() {
+        problems.push(Problem::new(
+            &listener.origin,
+            "is https but has no certificate, so every handshake fails; give it one",
+        ));
+    }
+    certs
+}
+
+fn plan_tls(
+    listener: &Listener,
+    certs: Vec<Arc<Cert>>,
+    old: Option<&TlsPlan>,
+    live: &Live,
+    problems: &mut Vec<Problem>,
+) -> TlsPlan {
+    match old.filter(|tls| tls.is_of(&certs, listener.strict_sni) && tls.is_clean()) {
+        Some(same) => same.clone(),
+        None => TlsPlan::build(certs, listener.strict_sni, &live.tls, problems),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Live: what is happening. Facts that outlive every snapshot.
+//!
+//! Each state is kept under a key; asking twice for the same key gives the same state for as long as anyone — a
+//! snapshot or a connection — holds it. The maps hold `Weak` references, so what nobody holds is gone; they are locked
+//! by compile and by the scrape only, never by a connection, which reaches its state through the pointer in the plan.
+//!
+//! Counters are per *shard*: one shard a data thread (see [`shard`]), written by that thread alone with plain loads and
+//! stores, summed by whoever reads. Shard 0 belongs to the control runtime.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::intent::{ListenerKey, PoolName, Probe};
+use super::tls::TlsShared;
+
+pub mod backend;
+pub mod codes;
+pub mod control;
+pub mod listener;
+pub mod pool;
+pub mod probe;
+pub mod shard;
+
+pub use backend::{BackendState, Lease};
+pub use control::{ControlState, SourceState};
+pub use listener::ListenerState;
+pub use pool::{PoolState, ServeState};
+pub use probe::ProbeState;
+
+/// Which backend, across pools and snapshots.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct BackendKey {
+    /// Where it is dialled.
+    pub address: SocketAddr,
+    /// Who lives there; see `intent::Backend::instance`.
+    pub instance: Arc<str>,
+}
+
+/// Which check of which backend. A changed probe starts fresh, a changed weight does not.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct ProbeKey {
+    /// The backend that is checked.
+    pub backend: BackendKey,
+    /// How it is checked.
+    pub probe: Probe,
+}
+
+/// Which requests are counted together: those of one listener name to one pool. No pool: answers sluice made itself
+/// for want of a route.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ServeKey {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The pool, if a route was found.
+    pub pool: Option<PoolName>,
+}
+
+/// The registry of everything live.
+#[derive(Debug)]
+pub struct Live {
+    shards: usize,
+    backends: Registry<BackendKey, BackendState>,
+    probes: Registry<ProbeKey, ProbeState>,
+    pools: Registry<PoolName, PoolState>,
+    serves: Registry<ServeKey, ServeState>,
+    listeners: Registry<ListenerKey, ListenerState>,
+    /// What the control loop says of itself.
+    pub control: ControlState,
+    /// What all TLS configurations share: tickets and sessions resume across swaps.
+    pub tls: TlsShared,
+}
+
+impl Live {
+    /// A registry for `workers` data threads, whose shards are 1 to `workers`.
+    pub fn new(workers: usize) -> Self {
+        Self {
+            shards: workers + 1,
+            backends: Registry::default(),
+            probes: Registry::default(),
+            pools: Registry::default(),
+            serves: Registry::default(),
+            listeners: Registry::default(),
+            control: ControlState::default(),
+            tls: TlsShared::new(),
+        }
+    }
+
+    /// The state of a backend.
+    pub fn backend(&self, key: &BackendKey) -> Arc<BackendState> {
+        self.backends.take(key, || BackendState::new(self.shards))
+    }
+
+    /// The state of a check; a new one has no verdict yet.
+    pub fn probe(&self, key: &ProbeKey) -> Arc<ProbeState> {
+        self.probes.take(key, ProbeState::default)
+    }
+
+    /// The state of a pool.
+    pub fn pool(&self, name: &PoolName) -> Arc<PoolState> {
+        self.pools.take(name, || PoolState::new(self.shards))
+    }
+
+    /// The request counters of a listener towards a pool.
+    pub fn serve(&self, key: &ServeKey) -> Arc<ServeState> {
+        self.serves.take(key, || ServeState::new(self.shards))
+    }
+
+    /// The state of a listener.
+    pub fn listener(&self, key: &ListenerKey) -> Arc<ListenerState> {
+        self.listeners.take(key, || ListenerState::new(self.shards))
+    }
+
+    /// All request counters that anyone still holds, for the scrape.
+    pub fn serves(&self) -> Vec<(ServeKey, Arc<ServeState>)> {
+        self.serves.all()
+    }
+
+    /// How many states are held, dead entries swept: backends, probes, pools. For tests and the memory page.
+    pub fn held(&self) -> (usize, usize, usize) {
+        (self.backends.all().len(), self.probes.all().len(), self.pools.all().len())
+    }
+}
+
+/// States under their keys. Dead entries are swept when the map has doubled since the last sweep, so a cluster that
+/// churns for years costs no more than twice what is alive.
+#[derive(Debug)]
+struct Registry<K, S> {
+    entries: Mutex<Entries<K, S>>,
+}
+
+#[derive(Debug)]
+struct Entries<K, S> {
+    map: HashMap<K, Weak<S>>,
+    sweep_at: usize,
+}
+
+impl<K, S> Default for Registry<K, S> {
+    fn default() -> Self {
+        Self { entries: Mutex::new(Entries { map: HashMap::new(), sweep_at: SWEEP_FLOOR }) }
+    }
+}
+
+const SWEEP_FLOOR: usize = 64;
+
+impl<K: Clone + Eq + Hash, S> Registry<K, S> {
+    fn take(&self, key: &K, make: impl FnOnce() -> S) -> Arc<S> {
+        let mut entries = self.lock();
+        if let Some(state) = entries.map.get(key).and_then(Weak::upgrade) {
+            return state;
+        }
+        if entries.map.len() >= entries.sweep_at {
+            entries.map.retain(|_, state| state.strong_count() > 0);
+            entries.sweep_at = (entries.map.len() * 2).max(SWEEP_FLOOR);
+        }
+        let state = Arc::new(make());
+        entries.map.insert(key.clone(), Arc::downgrade(&state));
+        state
+    }
+
+    fn all(&self) -> Vec<(K, Arc<S>)> {
+        let entries = self.lock();
+        entries.map.iter().filter_map(|(key, state)| Some((key.clone(), state.upgrade()?))).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries<K, S>> {
+        // A panic while the map is locked cannot leave it half changed: each insert is one call.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! What is happening on one listening address.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::shard::{Count, Sharded, sum};
+use crate::model::outcome::{Outcome, Refusal};
+
+/// Counters of one listening address, and whether its socket is open.
+#[derive(Debug)]
+pub struct ListenerState {
+    shards: Sharded<ListenerShard>,
+    socket: Mutex<Socket>,
+}
+
+/// Whether a listener's socket is open.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Socket {
+    /// Not tried yet, or closed again.
+    #[default]
+    Closed,
+    /// Listening, on this address (the kernel's choice where port 0 was asked).
+    Open(SocketAddr),
+    /// Could not be opened; why, and what to do.
+    Failed(Arc<str>),
+}
+
+#[derive(Debug, Default)]
+struct ListenerShard {
+    accepted: Count,
+    active: Count,
+    bytes_in: Count,
+    bytes_out: Count,
+    refused: [Count; Refusal::ALL.len()],
+    ended: [Count; Outcome::ALL.len()],
+}
+
+impl ListenerState {
+    pub(super) fn new(shards: usize) -> Self {
+        Self { shards: Sharded::new(shards), socket: Mutex::default() }
+    }
+
+    /// Whether the socket is open.
+    pub fn socket(&self) -> Socket {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says what became of the socket. The proxy's supervisor alone does.
+    pub fn set_socket(&self, socket: Socket) {
+        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = socket;
+    }
+
+    /// A connection was refused before anything was read.
+    pub fn refuse(&self, why: Refusal) {
+        self.shards.here().refused[why as usize].add(1);
+    }
+
+    /// Payload from clients and to clients, counted as it flows.
+    pub fn moved(&self, from_client: u64, to_client: u64) {
+        let shard = self.shards.here();
+        shard.bytes_in.add(from_client);
+        shard.bytes_out.add(to_client);
+    }
+
+    /// Connections accepted.
+    pub fn accepted(&self) -> u64 {
+        sum(&self.shards, |s| &s.accepted)
+    }
+
+    /// Connections open now.
+    pub fn active(&self) -> u64 {
+        sum(&self.shards, |s| &s.active)
+    }
+
+    /// Payload bytes from and to clients.
+    pub fn bytes(&self) -> (u64, u64) {
+        (sum(&self.shards, |s| &s.bytes_in), sum(&self.shards, |s| &s.bytes_out))
+    }
+
+    /// Connections refused for this reason.
+    pub fn refused(&self, why: Refusal) -> u64 {
+        sum(&self.shards, |s| &s.refused[why as usize])
+    }
+
+    /// Connections that ended this way.
+    pub fn ended(&self, how: Outcome) -> u64 {
+        sum(&self.shards, |s| &s.ended[how as usize])
+    }
+}
+
+/// One open connection of a client: counted while it lives, its end counted once. Dropped on the thread that made it.
+#[derive(Debug)]
+pub struct Admitted {
+    state: Arc<ListenerState>,
+    outcome: Outcome,
+}
+
+impl Admitted {
+    /// Counts an accepted connection.
+    pub fn new(state: Arc<ListenerState>) -> Self {
+        let shard = state.shards.here();
+        shard.accepted.add(1);
+        shard.active.add(1);
+        Self { state, outcome: Outcome::Stopped }
+    }
+
+    /// Says how it ended; a connection whose task is dropped before was stopped.
+    pub fn end(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    /// The listener it came by.
+    pub fn listener(&self) -> &Arc<ListenerState> {
+        &self.state
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let shard = self.state.shards.here();
+        shard.active.sub(1);
+        shard.ended[self.outcome as usize].add(1);
+    }
+}

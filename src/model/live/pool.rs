@@ -1,0 +1,99 @@
+//! What is happening in one pool, and the requests of one listener to it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::codes::{CodeLabel, Codes};
+use super::shard::{Count, Sharded, sum};
+use crate::model::histogram::{Histogram, HistogramSum};
+
+/// The round-robin cursor, retries and durations of a pool.
+#[derive(Debug)]
+pub struct PoolState {
+    shards: Sharded<PoolShard>,
+}
+
+#[derive(Debug, Default)]
+struct PoolShard {
+    cursor: Count,
+    retries: Count,
+    failed_open: Count,
+    durations: Histogram,
+}
+
+impl PoolState {
+    pub(super) fn new(shards: usize) -> Self {
+        let state = Self { shards: Sharded::new(shards) };
+        // Threads start at different places, so that the first backend is not everyone's first.
+        for (n, shard) in state.shards.iter().enumerate() {
+            shard.cursor.add(n as u64);
+        }
+        state
+    }
+
+    /// The next place in the pool's schedule; each thread walks it by itself.
+    pub fn advance(&self) -> u64 {
+        let cursor = &self.shards.here().cursor;
+        let now = cursor.get();
+        cursor.add(1);
+        now
+    }
+
+    /// A request or connection was tried again at another backend.
+    pub fn retried(&self) {
+        self.shards.here().retries.add(1);
+    }
+
+    /// No backend was available and one was tried all the same.
+    pub fn failed_open(&self) {
+        self.shards.here().failed_open.add(1);
+    }
+
+    /// A request took this long, from its head to the end of its answer.
+    pub fn took(&self, duration: Duration) {
+        self.shards.here().durations.record(duration);
+    }
+
+    /// Tries beyond the first.
+    pub fn retries(&self) -> u64 {
+        sum(&self.shards, |s| &s.retries)
+    }
+
+    /// Picks made although nothing was available.
+    pub fn failed_opens(&self) -> u64 {
+        sum(&self.shards, |s| &s.failed_open)
+    }
+
+    /// Durations of requests.
+    pub fn durations(&self) -> HistogramSum {
+        let mut sum = HistogramSum::default();
+        self.shards.iter().for_each(|s| s.durations.add_to(&mut sum));
+        sum
+    }
+}
+
+/// Answers of one listener from one pool, by status code.
+#[derive(Debug)]
+pub struct ServeState {
+    shards: Sharded<Codes>,
+}
+
+impl ServeState {
+    pub(super) fn new(shards: usize) -> Self {
+        Self { shards: Sharded::new(shards) }
+    }
+
+    /// An answer with this status went to the client.
+    pub fn answered(&self, status: u16) {
+        self.shards.here().record(status);
+    }
+
+    /// Answers by code.
+    pub fn answers(&self) -> BTreeMap<CodeLabel, u64> {
+        let mut all = BTreeMap::new();
+        for (label, count) in self.shards.iter().flat_map(Codes::seen) {
+            *all.entry(label).or_default() += count;
+        }
+        all
+    }
+}

@@ -1,0 +1,219 @@
+//! How to serve what was asked: immutable, indexed, shared; and the one place where it is swapped.
+//!
+//! A swap stores one pointer. Whoever reads sees the old plan or the new one, never a mixture. Reads on data threads go
+//! through a [`Reader`], which costs one relaxed load while nothing changed.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Cache};
+use tokio::sync::watch;
+
+use super::balance::Schedule;
+use super::intent::{Action, Admin, Cert, CertName, Listener, ListenerKey, Pool, PoolName};
+use super::live::{BackendState, ListenerState, PoolState, ProbeState, ServeState};
+use super::route::{RouteTable, Target};
+use super::source::SourceTable;
+use super::tls::TlsPlan;
+
+/// Everything the data plane reads.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Counts publications; 0 is the empty one from before the first.
+    pub generation: u64,
+    /// What to listen on.
+    pub listeners: HashMap<ListenerKey, Arc<ListenerPlan>>,
+    /// Where traffic goes.
+    pub pools: HashMap<PoolName, Arc<PoolPlan>>,
+    /// Certificates in use, for the pages.
+    pub certs: HashMap<CertName, Arc<Cert>>,
+}
+
+/// One thing to listen on, ready for use.
+#[derive(Debug)]
+pub struct ListenerPlan {
+    /// The socket's identity.
+    pub key: ListenerKey,
+    /// What was asked.
+    pub intent: Arc<Listener>,
+    /// Finds the target of a request, or the one target of a `tcp` listener.
+    pub routes: RouteTable,
+    /// Which sources may connect.
+    pub sources: SourceTable,
+    /// Certificates, for `https`.
+    pub tls: Option<TlsPlan>,
+    /// Live counters.
+    pub state: Arc<ListenerState>,
+    /// Counts answers made for want of a route.
+    pub unrouted: Arc<ServeState>,
+    /// Whether all that was asked of it is served, so that the next compile may take it over as it is.
+    pub(super) clean: bool,
+}
+
+/// One pool, ready for picks.
+#[derive(Debug)]
+pub struct PoolPlan {
+    /// Its name.
+    pub name: PoolName,
+    /// What was asked.
+    pub intent: Arc<Pool>,
+    /// The backends, in the order given.
+    pub backends: Box<[BackendPlan]>,
+    /// In which order they take turns.
+    pub schedule: Schedule,
+    /// Live counters and the cursor.
+    pub state: Arc<PoolState>,
+}
+
+/// One backend of a pool, with its handles into Live.
+#[derive(Debug)]
+pub struct BackendPlan {
+    /// Where it is dialled.
+    pub address: std::net::SocketAddr,
+    /// Share of the traffic.
+    pub weight: u16,
+    /// What its owner wishes.
+    pub admin: Admin,
+    /// Used only when no other is available.
+    pub backup: bool,
+    /// Live counters.
+    pub state: Arc<BackendState>,
+    /// The verdict of its checks, if it is checked.
+    pub probe: Option<Arc<ProbeState>>,
+}
+
+impl BackendPlan {
+    /// Whether it may take something new: its owner wishes it, it has a weight and its checks do not speak against it.
+    pub fn is_available(&self) -> bool {
+        self.admin == Admin::Ready && self.weight > 0 && self.is_up()
+    }
+
+    /// What its checks say; a backend without checks is up.
+    pub fn is_up(&self) -> bool {
+        self.probe.as_ref().is_none_or(|p| p.is_up())
+    }
+}
+
+/// What a request or a connection is to do: small, owned, and all of it from one snapshot.
+#[derive(Debug)]
+pub enum Decision {
+    /// Send it to a backend of this pool.
+    Forward {
+        /// Where it goes.
+        pool: Arc<PoolPlan>,
+        /// The route it went by.
+        target: Arc<Target>,
+    },
+    /// Answer with a redirect to https.
+    RedirectHttps {
+        /// The port for the location.
+        port: u16,
+        /// The route it went by.
+        target: Arc<Target>,
+    },
+    /// The route leads to a pool that is not there: 503.
+    NoPool {
+        /// The route it went by.
+        target: Arc<Target>,
+    },
+    /// No route matches: 404.
+    NoRoute {
+        /// Counts the answer.
+        unrouted: Arc<ServeState>,
+    },
+    /// The listener itself is gone from the configuration: its last requests get 503.
+    NoListener,
+}
+
+impl Snapshot {
+    /// Decides for a request. `host` is lower-case and without port, `path` begins with `/` and has no query.
+    pub fn decide(&self, key: &ListenerKey, host: Option<&str>, path: &str) -> Decision {
+        let Some(listener) = self.listeners.get(key) else { return Decision::NoListener };
+        match listener.routes.find(host, path) {
+            None => Decision::NoRoute { unrouted: listener.unrouted.clone() },
+            Some(target) => self.follow(target),
+        }
+    }
+
+    /// Decides for a connection on a listener that routes by nothing.
+    pub fn decide_connection(&self, key: &ListenerKey) -> Decision {
+        let Some(listener) = self.listeners.get(key) else { return Decision::NoListener };
+        match listener.routes.only() {
+            None => Decision::NoRoute { unrouted: listener.unrouted.clone() },
+            Some(target) => self.follow(target),
+        }
+    }
+
+    fn follow(&self, target: &Arc<Target>) -> Decision {
+        let target = target.clone();
+        match &target.action {
+            Action::RedirectHttps { port } => Decision::RedirectHttps { port: *port, target },
+            Action::Forward(name) => match self.pools.get(name) {
+                Some(pool) => Decision::Forward { pool: pool.clone(), target },
+                None => Decision::NoPool { target },
+            },
+        }
+    }
+}
+
+/// The current snapshot.
+#[derive(Debug)]
+pub struct Snapshots {
+    current: Arc<ArcSwap<Snapshot>>,
+    generation: watch::Sender<u64>,
+}
+
+impl Default for Snapshots {
+    fn default() -> Self {
+        Self { current: Arc::new(ArcSwap::default()), generation: watch::Sender::new(0) }
+    }
+}
+
+impl Snapshots {
+    /// Makes `next` the one that is read from now on, then wakes who waits in [`Self::changed`]. Control alone does.
+    pub fn publish(&self, next: Snapshot) {
+        let generation = next.generation;
+        self.current.store(Arc::new(next));
+        self.generation.send_replace(generation);
+    }
+
+    /// The snapshot of now, to hold for a while: for control, health and the scrape.
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Wakes at each publication.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    /// A reader for one data thread.
+    pub fn reader(&self) -> Reader {
+        Reader { cache: RefCell::new(Cache::new(self.current.clone())) }
+    }
+}
+
+/// A data thread's view of the current snapshot.
+///
+/// It keeps the last snapshot it read; its thread calls [`Reader::refresh`] when woken by a publication, so that an
+/// idle thread does not keep an old one alive.
+#[derive(Debug)]
+pub struct Reader {
+    cache: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
+}
+
+impl Reader {
+    /// Reads. Takes a plain closure on purpose: a closure cannot hold the snapshot across an `.await`.
+    ///
+    /// # Panics
+    /// When called again from inside the closure.
+    pub fn read<R>(&self, f: impl FnOnce(&Snapshot) -> R) -> R {
+        f(self.cache.borrow_mut().load())
+    }
+
+    /// Lets go of an outdated snapshot.
+    pub fn refresh(&self) {
+        self.read(|_| ());
+    }
+}
