@@ -19,38 +19,42 @@ enum Phase {
 pub fn channel() -> (Trigger, Watch) {
     let (phase, phases) = watch::channel(Phase::Serving);
     let (held, all_dropped) = mpsc::channel(1);
-    (Trigger { phase, all_dropped }, Watch { phases, held })
+    let watch = Watch { phases, held: held.downgrade() };
+    (Trigger { phase, held, all_dropped }, watch)
 }
 
 /// Starts the drain and waits for its end.
 #[derive(Debug)]
 pub struct Trigger {
     phase: watch::Sender<Phase>,
+    // Kept only so that guards can be made until the drain begins.
+    held: mpsc::Sender<()>,
     all_dropped: mpsc::Receiver<()>,
 }
 
 impl Trigger {
-    /// Tells every watcher to finish, then waits until all guards and watchers are dropped or `within` has passed.
+    /// Tells every watcher to finish, then waits until all guards are dropped or `within` has passed.
     /// True when nothing was left.
     pub async fn finish(mut self, within: Duration) -> bool {
         self.phase.send_replace(Phase::Draining);
+        drop(self.held);
         let deadline = Instant::now() + within;
         // Nothing is ever sent: the channel ends when the last holder is gone.
         tokio::time::timeout_at(deadline, self.all_dropped.recv()).await.is_ok()
     }
 }
 
-/// Learns of the drain. Clones learn of the same one. The drain waits for every clone to be dropped.
+/// Learns of the drain. Clones learn of the same one.
 #[derive(Clone, Debug)]
 pub struct Watch {
     phases: watch::Receiver<Phase>,
-    held: mpsc::Sender<()>,
+    held: mpsc::WeakSender<()>,
 }
 
 /// Something the drain waits for.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    _held: mpsc::Sender<()>,
+    _held: Option<mpsc::Sender<()>>,
 }
 
 impl Watch {
@@ -66,9 +70,9 @@ impl Watch {
         *self.phases.borrow() == Phase::Draining
     }
 
-    /// Keeps the drain waiting while it lives.
+    /// Keeps the drain waiting while it lives. One made when the drain is over holds up nothing.
     pub fn guard(&self) -> Guard {
-        Guard { _held: self.held.clone() }
+        Guard { _held: self.held.upgrade() }
     }
 }
 
@@ -80,7 +84,6 @@ mod tests {
     async fn the_drain_waits_for_guards_and_no_longer_than_its_deadline() {
         let (trigger, watch) = channel();
         let guard = watch.guard();
-        drop(watch);
         assert!(!trigger.finish(Duration::from_secs(1)).await, "a guard was left");
         drop(guard);
         let (trigger, watch) = channel();
@@ -88,7 +91,7 @@ mod tests {
         let waiting = async move {
             watch.begun().await;
             assert!(watch.has_begun());
-            drop((watch, guard));
+            drop(guard);
         };
         let (finished, ()) = tokio::join!(trigger.finish(Duration::from_secs(1)), waiting);
         assert!(finished);

@@ -1,1 +1,6 @@
-//! net
+//! SYSCALLS. Sockets, relays and who holds a port. Knows bytes and addresses, nothing of listeners or pools.
+
+pub mod copy;
+pub mod holder;
+pub mod relay;
+pub mod socket;

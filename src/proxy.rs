@@ -1,1 +1,78 @@
-//! proxy
+//! READS. Serves what the snapshot says, on one data thread per core.
+//!
+//! The supervisor runs on the control runtime: it opens and closes sockets so that they follow the snapshot, and hands
+//! each data thread its own of every address. A data thread is a single-threaded runtime; a connection never leaves the
+//! thread that accepted it. The threads share nothing but the snapshot and Live.
+//!
+//! Knows nothing of who wrote the configuration.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use crate::drain;
+use crate::model::intent::ListenerKey;
+use crate::model::live::listener::Admitted;
+use crate::model::snapshot::Reader;
+
+mod http;
+mod listener;
+mod outcome;
+mod sockets;
+mod tcp;
+mod thread;
+mod tls;
+mod upstream;
+
+pub use sockets::{Proxy, Settings};
+
+/// A client's connection, whatever is spoken on it.
+#[derive(Debug)]
+struct Connection {
+    /// The listener it came by.
+    key: ListenerKey,
+    /// The client.
+    peer: SocketAddr,
+    /// The port the client connected to.
+    port: u16,
+    /// Counts it while it lives.
+    admitted: Admitted,
+}
+
+/// What every task of one data thread shares.
+#[derive(Debug)]
+struct Worker {
+    /// The thread's view of the snapshot.
+    reader: Reader,
+    /// Tells that the process is stopping.
+    drain: drain::Watch,
+    /// Pooled connections to backends.
+    clients: http::Clients,
+    draws: Cell<u64>,
+    busy: Rc<()>,
+}
+
+impl Worker {
+    fn new(reader: Reader, drain: drain::Watch, seed: u64) -> Self {
+        Self { reader, drain, clients: http::Clients::default(), draws: Cell::new(seed), busy: Rc::new(()) }
+    }
+
+    /// A number of chance (SplitMix64): good enough to spread load, not for secrets.
+    fn draw(&self) -> u64 {
+        let state = self.draws.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.draws.set(state);
+        let mut x = state;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    /// Held by each connection, so that the thread knows when its last one ended.
+    fn busy(&self) -> Rc<()> {
+        self.busy.clone()
+    }
+
+    fn is_idle(&self) -> bool {
+        Rc::strong_count(&self.busy) == 1
+    }
+}

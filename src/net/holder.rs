@@ -1,0 +1,54 @@
+//! Who holds a port: found in /proc, so that "address in use" can name the process.
+
+use std::fs;
+use std::net::SocketAddr;
+
+/// The process that listens on `address` or on its port at every address, as `name (pid N)`. `None` when nobody does
+/// or when /proc does not let us see. Blocks for as long as a walk over /proc takes: not for a data thread.
+pub fn of(address: SocketAddr) -> Option<String> {
+    let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|table| fs::read_to_string(table).ok())
+        .flat_map(|table| listening_inodes(&table, address.port()))
+        .collect();
+    let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| *pid != std::process::id()).find(|pid| holds(*pid, &links)).map(|pid| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        format!("{} (pid {pid})", name.trim())
+    })
+}
+
+/// Inodes of listening sockets (state 0A) with this local port, from the text of /proc/net/tcp (proc(5)).
+fn listening_inodes(table: &str, port: u16) -> Vec<String> {
+    let line = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let local = fields.nth(1)?;
+        let state = fields.nth(1)?;
+        let inode = fields.nth(5)?;
+        let local_port = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
+        (state == "0A" && local_port == port).then(|| inode.to_owned())
+    };
+    table.lines().skip(1).filter_map(line).collect()
+}
+
+fn holds(pid: u32, links: &[String]) -> bool {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let mut targets = descriptors.flatten().filter_map(|d| fs::read_link(d.path()).ok());
+    targets.any(|target| links.iter().any(|link| target.as_os_str() == link.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_kernels_table() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
+            0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0\n   \
+            1: 0100007F:1F90 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0 20 4\n";
+        assert_eq!(listening_inodes(table, 8080), ["4711"]);
+        assert!(listening_inodes(table, 80).is_empty());
+    }
+}

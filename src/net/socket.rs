@@ -1,0 +1,141 @@
+//! Sockets with the options an edge wants, to listen and to dial.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::TcpStream;
+
+/// Connections the kernel completes ahead of accept, per socket; it cuts this to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+/// A silent peer is asked after this long …
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// … then this often …
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+/// … and given up after so many questions without an answer.
+const KEEPALIVE_TRIES: u32 = 3;
+
+/// Opens `count` listening sockets on one address, for one thread each; the kernel spreads connections over them
+/// (`SO_REUSEPORT`). Port 0 lets the kernel choose one port for all. IPv6 sockets take IPv6 alone.
+///
+/// Accepted connections inherit keepalive and `TCP_NODELAY`, so they cost no calls of their own.
+///
+/// # Errors
+/// What `bind` and `listen` say. Another process that listens there gives `AddrInUse`, even one that would share.
+pub fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpListener>> {
+    let first = stream_socket(address)?;
+    first.set_reuse_address(true)?;
+    // Sharing is allowed only after the first bind: with it before, a second process of the same user would get half
+    // of our connections instead of an error.
+    first.bind(&address.into())?;
+    first.set_reuse_port(true)?;
+    let bound = first.local_addr()?.as_socket().unwrap_or(address);
+    let mut sockets = vec![first];
+    for _ in 1..count {
+        let next = stream_socket(address)?;
+        next.set_reuse_address(true)?;
+        next.set_reuse_port(true)?;
+        next.bind(&bound.into())?;
+        sockets.push(next);
+    }
+    for socket in &sockets {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(sockets.into_iter().map(Into::into).collect())
+}
+
+fn stream_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&keepalive())?;
+    Ok(socket)
+}
+
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_EVERY).with_retries(KEEPALIVE_TRIES)
+}
+
+/// Opens a connection within `timeout`, with keepalive and without Nagle's delay.
+///
+/// # Errors
+/// What `connect` says; `TimedOut` when the time is over.
+pub async fn dial(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    let stream = match tokio::time::timeout(timeout, TcpStream::connect(address)).await {
+        Ok(connected) => connected?,
+        Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {timeout:?}"))),
+    };
+    stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive())?;
+    Ok(stream)
+}
+
+/// Makes the coming close a reset, so that the peer cannot take a stream that broke off for one that ended.
+pub fn abort_on_close(stream: &TcpStream) {
+    // A socket that is already dead needs no reset.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// Whether the error is the peer's own going away, which is no fault of anyone here.
+pub fn is_peer_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::UnexpectedEof
+    )
+}
+
+/// Whether accept failed for want of descriptors or memory, which time may heal.
+pub fn is_exhausted(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]
+        .iter()
+        .any(|e| error.raw_os_error() == Some(e.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_share_one_port_among_themselves_and_with_nobody_else() {
+        let ours = listen("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let address = ours[0].local_addr().unwrap();
+        assert!(ours.iter().all(|s| s.local_addr().unwrap() == address));
+        let taken = listen(address, 1).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        drop(ours);
+        listen(address, 2).unwrap();
+    }
+
+    #[tokio::test]
+    async fn every_socket_of_a_port_gets_connections() {
+        let sockets = listen("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let address = sockets[0].local_addr().unwrap();
+        let mut held = Vec::new();
+        for _ in 0..64 {
+            held.push(dial(address, Duration::from_secs(1)).await.unwrap());
+        }
+        for socket in sockets {
+            socket.accept().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dial_ends_in_time() {
+        // A full accept queue: the kernel drops further handshakes, so the dial waits.
+        let socket = stream_socket("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let _first = dial(address, Duration::from_secs(1)).await.unwrap();
+        let error = dial(address, Duration::from_millis(200)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -1,0 +1,120 @@
+//! One data thread: its runtime, its listeners, its end.
+
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use tracing::error;
+
+use super::{Worker, listener};
+use crate::drain;
+use crate::model::intent::ListenerKey;
+use crate::model::live::{ListenerState, shard};
+use crate::model::snapshot::Snapshots;
+
+/// What the supervisor tells a data thread.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Serve this socket.
+    Open(ListenerKey, std::net::TcpListener, Arc<ListenerState>),
+    /// Stop accepting on it; its connections go on.
+    Close(ListenerKey),
+}
+
+/// What a data thread is born with.
+pub(super) struct Birth {
+    /// Its shard of every counter, from 1.
+    pub(super) shard: usize,
+    /// Starts the thread's draws of chance.
+    pub(super) seed: u64,
+    pub(super) snapshots: Arc<Snapshots>,
+    pub(super) drain: drain::Watch,
+    /// Becomes true when what is left must be dropped.
+    pub(super) force: watch::Receiver<bool>,
+    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+}
+
+/// How often a draining thread looks whether its last connection has ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// Starts the thread.
+pub(super) fn spawn(birth: Birth) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(format!("data-{}", birth.shard)).spawn(move || {
+        shard::enter(birth.shard);
+        let tasks = tokio::task::LocalSet::new();
+        tasks.block_on(&runtime, live(birth));
+        // Dropping the set drops what was forced to end; each connection counts itself as stopped.
+    })
+}
+
+async fn live(birth: Birth) {
+    let Birth { seed, snapshots, drain, mut force, mut commands, .. } = birth;
+    let mut changed = snapshots.changed();
+    let guard = drain.guard();
+    let worker = Rc::new(Worker::new(snapshots.reader(), drain, seed));
+    let mut accepting = Accepting::default();
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(Command::Open(key, socket, state)) => accepting.open(&worker, key, socket, state),
+                Some(Command::Close(key)) => accepting.close(&key),
+                // The supervisor is gone: the process is stopping.
+                None => break,
+            },
+            Ok(()) = changed.changed() => worker.reader.refresh(),
+            () = worker.drain.begun() => break,
+        }
+    }
+    drop(accepting);
+    let idle = async {
+        while !worker.is_idle() {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    };
+    tokio::select! {
+        () = idle => {}
+        _ = force.wait_for(|force| *force) => {}
+    }
+    drop(guard);
+}
+
+/// The accept loops of this thread.
+#[derive(Default)]
+struct Accepting(HashMap<ListenerKey, AbortHandle>);
+
+impl Accepting {
+    fn open(
+        &mut self,
+        worker: &Rc<Worker>,
+        key: ListenerKey,
+        socket: std::net::TcpListener,
+        state: Arc<ListenerState>,
+    ) {
+        match TcpListener::from_std(socket) {
+            Ok(socket) => {
+                let task = tokio::task::spawn_local(listener::accept(worker.clone(), key, socket, state));
+                self.0.insert(key, task.abort_handle());
+            }
+            Err(error) => error!(listener = %key, %error, "cannot watch a socket on this thread"),
+        }
+    }
+
+    fn close(&mut self, key: &ListenerKey) {
+        if let Some(task) = self.0.remove(key) {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.values().for_each(AbortHandle::abort);
+    }
+}

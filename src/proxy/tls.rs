@@ -1,0 +1,42 @@
+//! TLS ended here: the handshake with the snapshot's certificate, then HTTP as ALPN says.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tracing::debug;
+
+use super::{Connection, Worker, http};
+use crate::model::outcome::Outcome;
+
+/// How long a handshake may take in all.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// Serves one connection of an `https` listener to its end.
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    connection: Connection,
+    stream: TcpStream,
+    config: Arc<rustls::ServerConfig>,
+) {
+    match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let session = stream.get_ref().1;
+            let tls = http::Tls {
+                h2: session.alpn_protocol() == Some(b"h2"),
+                server_name: session.server_name().map(Into::into),
+            };
+            http::serve(worker, connection, stream, Some(tls)).await;
+        }
+        Ok(Err(error)) => {
+            debug!(listener = %connection.key, client = %connection.peer, %error, "TLS handshake failed");
+            connection.admitted.end(Outcome::TlsFailed);
+        }
+        Err(_) => {
+            debug!(listener = %connection.key, client = %connection.peer, "TLS handshake took longer than {HANDSHAKE:?}");
+            connection.admitted.end(Outcome::TlsFailed);
+        }
+    }
+}

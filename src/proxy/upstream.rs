@@ -1,0 +1,46 @@
+//! Reach a backend: pick, connect, and when that fails pick another, before any byte was sent.
+
+use tokio::net::TcpStream;
+use tracing::debug;
+
+use super::Worker;
+use super::outcome::describe;
+use crate::model::balance::{Picked, Tried};
+use crate::model::outcome::Outcome;
+use crate::model::snapshot::PoolPlan;
+use crate::net::socket;
+
+/// A connection to a backend, counted there while `picked` lives.
+#[derive(Debug)]
+pub(super) struct Reached {
+    /// The connection, nothing sent on it yet.
+    pub(super) stream: TcpStream,
+    /// Which backend it is.
+    pub(super) picked: Picked,
+}
+
+/// Opens a connection to a backend of the pool that is not among `tried`; each failure is counted and another backend
+/// is tried, as often as the pool's retries allow. What was tried is added to `tried`.
+pub(super) async fn connect(worker: &Worker, pool: &PoolPlan, tried: &mut Tried) -> Result<Reached, Outcome> {
+    let mut why = Outcome::NoBackend;
+    for attempt in 0..=pool.intent.retries {
+        let Some(picked) = pool.pick(tried, worker.draw()) else { break };
+        if attempt > 0 {
+            pool.state.retried();
+        }
+        let backend = &pool.backends[picked.index];
+        match socket::dial(backend.address, pool.intent.timeouts.connect).await {
+            Ok(stream) => {
+                backend.state.connected();
+                return Ok(Reached { stream, picked });
+            }
+            Err(error) => {
+                backend.state.connect_failed();
+                debug!(pool = %pool.name, backend = %backend.address, error = describe(&error), "connect failed");
+                tried.add(picked.index);
+                why = Outcome::ConnectFailed;
+            }
+        }
+    }
+    Err(why)
+}
