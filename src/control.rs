@@ -1,4 +1,6 @@
 //! WRITES. The one loop that turns what was asked into what is served.
 
 pub mod kube;
+pub mod merge;
+pub mod pace;
 pub mod pem;
