@@ -209,14 +209,6 @@ impl Faults {
         }
     }
 
-    /// The items of a list, or the one value that stands for a list of one.
-    pub(super) fn one_or_list<'n>(&mut self, node: &'n Node) -> &'n [Node] {
-        match &node.value {
-            Value::List(items) => items,
-            _ => std::slice::from_ref(node),
-        }
-    }
-
     /// The items of a list.
     pub(super) fn list<'n>(&mut self, node: &'n Node, right: &str) -> &'n [Node] {
         match &node.value {
@@ -226,6 +218,14 @@ impl Faults {
                 &[]
             }
         }
+    }
+}
+
+/// The items of a list, or the one value that stands for a list of one.
+pub(super) fn one_or_list(node: &Node) -> &[Node] {
+    match &node.value {
+        Value::List(items) => items,
+        _ => std::slice::from_ref(node),
     }
 }
 

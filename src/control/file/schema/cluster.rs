@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{Door, SOURCE};
 use crate::control::file::node::{Key, Node, Value};
-use crate::control::file::read::Keys;
+use crate::control::file::read::{Keys, one_or_list};
 use crate::control::kube::spec::{Access, ClusterSpec, IngressSpec, Publish, Reach, ServiceSpec};
 use crate::model::host::Host;
 
@@ -67,7 +67,7 @@ impl Door<'_> {
         if node.is("all") {
             return Vec::new();
         }
-        let items = self.faults.one_or_list(node);
+        let items = one_or_list(node);
         if items.is_empty() {
             self.faults.wrong(node, "is empty, so nothing would be served; write all, or the names of some");
         }
@@ -105,7 +105,7 @@ impl Door<'_> {
             spec.take_unclassed = take;
         }
         if let Some(node) = keys.find("addresses").filter(|node| !node.is("host")) {
-            for item in self.faults.one_or_list(node) {
+            for item in one_or_list(node) {
                 if item.is("host") {
                     self.faults.wrong(item, "host stands alone; write addresses: host, or a list of IP addresses");
                 } else if let Some(ip) = self.ip(item) {

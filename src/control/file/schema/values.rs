@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::Door;
 use crate::control::file::node::{Node, Value};
+use crate::control::file::read::one_or_list;
 use crate::model::host::HostPattern;
 
 impl Node {
@@ -32,7 +33,7 @@ impl Door<'_> {
     /// One address or several to listen on, each once.
     pub(super) fn binds(&mut self, node: &Node) -> Vec<SocketAddr> {
         let mut addresses = Vec::new();
-        for item in self.faults.one_or_list(node) {
+        for item in one_or_list(node) {
             if let Some(address) = self.bind(item) {
                 if addresses.contains(&address) {
                     self.faults.wrong(item, format_args!("{address} is written twice; keep one"));
