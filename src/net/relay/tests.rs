@@ -81,7 +81,7 @@ async fn it_ends_when_nothing_moved_for_the_idle_time_and_not_before() {
     let (end, opened, _) = with_relay(64, idle, |mut client, backend| async move {
         let opened = Instant::now();
         for _ in 0..10 {
-            tokio::time::sleep(Duration::from_secs(30)).await;
+            sleep(Duration::from_secs(30)).await;
             client.write_all(b"x").await.unwrap();
         }
         // Both outer ends stay open until the relay gave up and closed its own.
