@@ -31,6 +31,7 @@ pub mod file;
 pub mod kube;
 mod member;
 pub mod merge;
+pub mod once;
 pub mod pace;
 pub mod pem;
 pub mod problems;

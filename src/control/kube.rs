@@ -18,7 +18,7 @@ pub struct Cluster {
     heard: bool,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Statuses;
 
 pub struct Translation {

@@ -2,6 +2,13 @@
 use super::Change;
 use super::spec::Access;
 
-pub fn read(_access: &Access) -> Result<Vec<Change>, std::io::Error> {
-    Ok(Vec::new())
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{place}: {reason}")]
+pub struct Fault {
+    pub place: String,
+    pub reason: String,
+}
+
+pub fn read(_access: &Access) -> Result<Vec<Change>, Vec<Fault>> {
+    Ok(vec![Change::Whole(Box::default())])
 }
