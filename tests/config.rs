@@ -1,5 +1,7 @@
 //! Every configuration that the repository shows to users is good; hostile ones are refused with a line and a remedy.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
