@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-mod check;
+pub mod check;
 mod demo;
-mod render;
+pub mod render;
 mod run;
 
 /// An edge load balancer for people who run their own Kubernetes.
@@ -24,9 +24,9 @@ enum Command {
     /// Look at sluice without a cluster, a file or root: four toy backends behind a proxy on loopback.
     Demo(demo::Args),
     /// Say what is wrong with a configuration file; nothing is bound.
-    Check(check::Args),
+    Check(check::CheckArgs),
     /// Print what a file or Kubernetes objects compile to.
-    Render(render::Args),
+    Render(render::RenderArgs),
 }
 
 /// Runs the command that argv names.
@@ -34,7 +34,7 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Render(args) => render::run(&args),
+        Command::Check(args) => check::run(args),
+        Command::Render(args) => render::run(args),
     }
 }

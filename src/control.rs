@@ -31,6 +31,7 @@ pub mod file;
 pub mod kube;
 mod member;
 pub mod merge;
+pub mod once;
 pub mod pace;
 pub mod pem;
 pub mod problems;
@@ -179,16 +180,29 @@ impl Control {
     }
 
     async fn next(&mut self, drain: &drain::Watch) -> Event {
+        if let Some(event) = self.arrived() {
+            return event;
+        }
         let due = self.due();
         tokio::select! {
             biased;
             () = drain.begun() => Event::Stop,
-            // Before the changes, so that a flood of them cannot put a publication off.
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Event::Due,
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                // A source that has more to say at this moment may say it.
+                tokio::task::yield_now().await;
+                self.arrived().unwrap_or(Event::Due)
+            }
             // The loop holds a sender itself, so this never ends.
             Some(event) = self.events.recv() => event,
             Some(how) = self.tasks.join_next() => Event::Ended(how),
         }
+    }
+
+    /// An event that is there already: objects that change together are computed together, and a part of them is
+    /// seldom seen. None once the computation is late, so that a flood of changes cannot put it off.
+    fn arrived(&mut self) -> Option<Event> {
+        let is_late = self.due().is_some_and(|due| Instant::now() >= due + pace::GAP);
+        if is_late { None } else { self.events.try_recv().ok() }
     }
 
     fn due(&self) -> Option<Instant> {

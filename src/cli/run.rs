@@ -1,7 +1,7 @@
 //! `sluice run`: serve what a file says until told to stop.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use anyhow::Context;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::check;
 use crate::app::{self, App};
 use crate::control::file::{self, Loaded, schema};
 use crate::observe::log;
@@ -31,10 +32,6 @@ pub struct Args {
     log_json: bool,
 }
 
-/// Where the file is when no flag says so.
-const SYSTEM_FILE: &str = "/etc/sluice/sluice.yaml";
-const LOCAL_FILE: &str = "sluice.yaml";
-
 /// Runs the command.
 pub fn run(args: &Args) -> ExitCode {
     let format = if args.log_json { log::Format::Json } else { log::Format::Text };
@@ -42,7 +39,7 @@ pub fn run(args: &Args) -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::from(2);
     }
-    let path = args.config.clone().unwrap_or_else(default_file);
+    let path = check::config_file(args.config.clone());
     let loaded = match file::load(&path) {
         Ok(loaded) => loaded,
         Err(errors) => {
@@ -63,11 +60,6 @@ pub fn run(args: &Args) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn default_file() -> PathBuf {
-    let system = Path::new(SYSTEM_FILE);
-    if system.exists() { system.into() } else { LOCAL_FILE.into() }
 }
 
 /// The runtime of everything but the data threads. Two threads: a large list that is being decoded on one must not

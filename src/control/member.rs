@@ -101,7 +101,13 @@ impl Member {
     /// What it contributed is served now: its objects may say so, and nothing waits for it any longer.
     pub(super) fn is_served(&mut self) {
         if let Some(statuses) = self.next_statuses.take() {
-            self.statuses.send_replace(Arc::new(statuses));
+            self.statuses.send_if_modified(|shown| {
+                let differs = **shown != statuses;
+                if differs {
+                    *shown = Arc::new(statuses);
+                }
+                differs
+            });
             self.pending = None;
         }
     }

@@ -21,6 +21,7 @@ mod pool;
 mod process;
 mod values;
 
+pub use cluster::usual_cluster;
 pub use process::{Admin, Process};
 
 /// The name of the file among the sources.

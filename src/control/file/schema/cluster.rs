@@ -8,6 +8,32 @@ use crate::control::file::read::{Keys, one_or_list};
 use crate::control::kube::spec::{Access, ClusterSpec, IngressSpec, Publish, Reach, ServiceSpec};
 use crate::model::host::Host;
 
+/// A cluster of which only the name and the place of its objects are written.
+pub fn usual_cluster(name: &str, access: Access) -> ClusterSpec {
+    ClusterSpec {
+        name: name.into(),
+        access,
+        namespaces: Vec::new(),
+        reach: Reach::default(),
+        services: usual_services(),
+        ingress: usual_ingress(),
+    }
+}
+
+fn usual_services() -> ServiceSpec {
+    ServiceSpec {
+        class: "sluice.dev/edge".to_owned(),
+        take_unclassed: false,
+        addresses: Vec::new(),
+        publish: Publish::Same,
+    }
+}
+
+fn usual_ingress() -> IngressSpec {
+    let every = |port: u16| vec![SocketAddr::from(([0, 0, 0, 0], port))];
+    IngressSpec { class: "sluice".to_owned(), http: every(80), https: every(443), publish: Publish::Same }
+}
+
 impl Door<'_> {
     pub(super) fn clusters(&mut self, node: &Node) -> Vec<ClusterSpec> {
         let mut clusters = Vec::new();
@@ -90,12 +116,7 @@ impl Door<'_> {
     }
 
     fn services(&mut self, node: Option<&Node>) -> ServiceSpec {
-        let mut spec = ServiceSpec {
-            class: "sluice.dev/edge".to_owned(),
-            take_unclassed: false,
-            addresses: Vec::new(),
-            publish: Publish::Same,
-        };
+        let mut spec = usual_services();
         let known = ["class", "take_unclassed", "addresses", "publish"];
         let Some(keys) = node.and_then(|node| self.faults.keys(node, &known, &[])) else { return spec };
         if let Some(class) = keys.find("class").and_then(|node| self.class(node)) {
@@ -124,9 +145,7 @@ impl Door<'_> {
     }
 
     fn ingress(&mut self, node: Option<&Node>) -> IngressSpec {
-        let every = |port: u16| vec![SocketAddr::from(([0, 0, 0, 0], port))];
-        let mut spec =
-            IngressSpec { class: "sluice".to_owned(), http: every(80), https: every(443), publish: Publish::Same };
+        let mut spec = usual_ingress();
         let Some(keys) = node.and_then(|node| self.faults.keys(node, &["class", "http", "https", "publish"], &[]))
         else {
             return spec;

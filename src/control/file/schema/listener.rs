@@ -13,6 +13,9 @@ use crate::model::intent::{
 };
 use crate::model::route::Matcher;
 
+/// How many names an error lists.
+const SHOWN: usize = 10;
+
 impl Door<'_> {
     /// Adds a fragment for each listener, so that `merge` unites those that share an address.
     pub(super) fn listeners(&mut self, node: &Node, into: &mut Vec<Intent>) {
@@ -145,7 +148,10 @@ impl Door<'_> {
             let right = match meant {
                 Some(meant) => format!("did you mean {meant:?}?"),
                 None if pools.is_empty() => "add it under pools:".to_owned(),
-                None => format!("there are: {}", pools.iter().map(PoolName::as_str).collect::<Vec<_>>().join(", ")),
+                None => {
+                    let some: Vec<_> = pools.iter().take(SHOWN).map(PoolName::as_str).collect();
+                    format!("there are: {}{}", some.join(", "), if pools.len() > SHOWN { ", …" } else { "" })
+                }
             };
             self.faults.wrong(node, format_args!("there is no pool {:?}; {right}", name.as_str()));
             return None;

@@ -313,3 +313,18 @@ fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
     let places: Vec<_> = said.iter().map(|e| e.split(": ").next().unwrap()).collect();
     assert_eq!(places, ["f.yaml:1:1", "f.yaml:3:15", "f.yaml:3:32", "f.yaml:3:44", "f.yaml:5:18", "f.yaml:5:31"]);
 }
+
+proptest::proptest! {
+    /// A good file with a piece cut out and another put in: whatever comes of it, no panic, and errors that say something.
+    #[test]
+    fn damaged_files_never_panic(at in 0usize..2000, len in 0usize..40, piece in "[ -~\n\u{e9}]{0,12}") {
+        let chars: Vec<char> = WHOLE.chars().collect();
+        let at = at.min(chars.len());
+        let end = (at + len).min(chars.len());
+        let text: String = chars[..at].iter().copied().chain(piece.chars()).chain(chars[end..].iter().copied()).collect();
+        if let Err(errors) = reading(&text).result {
+            proptest::prop_assert!(!errors.is_empty());
+            proptest::prop_assert!(errors.iter().all(|e| !e.message.is_empty()));
+        }
+    }
+}
