@@ -130,7 +130,11 @@ impl Service {
 
     /// Its ports in words, for errors.
     pub fn ports_in_words(&self) -> String {
-        let ports: Vec<String> = self.spec.ports.iter().map(ServicePort::label).collect();
+        let word = |port: &ServicePort| match port.protocol() {
+            "TCP" => port.label(),
+            other => format!("{}/{other}", port.label()),
+        };
+        let ports: Vec<String> = self.spec.ports.iter().map(word).collect();
         if ports.is_empty() { "no ports".to_owned() } else { ports.join(", ") }
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn ingresses(draft: &mut Draft<'_>, parsed: &mut Parsed) {
         let wishes = wishes(draft, ingress, &origin);
         askers.push(Asker { name, ingress, origin, own, wishes });
     }
-    let mut writer = Writer { doors: Doors::new(draft.spec), hosts, rooted: HashSet::new() };
+    let mut writer = Writer { doors: Doors::new(draft.spec), hosts, rooted: HashSet::new(), served: HashSet::new() };
     for asker in &askers {
         writer.rules(draft, asker);
     }
@@ -51,7 +51,7 @@ pub(super) fn ingresses(draft: &mut Draft<'_>, parsed: &mut Parsed) {
     }
     for asker in askers.iter().filter(|asker| asker.wishes.is_some()) {
         let shown = writer.doors.shown(draft.spec, asker.address());
-        if !shown.is_empty() {
+        if writer.served.contains(asker.name) && !shown.is_empty() {
             draft.shown.insert(Target::Ingress(asker.name.clone()), shown);
         }
     }
@@ -92,6 +92,8 @@ struct Writer {
     hosts: Hosts,
     // Hosts that have a route for all paths.
     rooted: HashSet<HostPattern>,
+    // Ingresses that have a route.
+    served: HashSet<ObjectName>,
 }
 
 impl Writer {
@@ -141,6 +143,9 @@ impl Writer {
     fn route(&mut self, draft: &Draft<'_>, asker: &Asker<'_>, host: &HostPattern, path: PathMatch, pool: PoolName) {
         if path == PathMatch::any() {
             self.rooted.insert(host.clone());
+        }
+        if !self.served.contains(asker.name) {
+            self.served.insert(asker.name.clone());
         }
         let is_covered = asker.own.covers(host);
         let is_secure = is_covered || self.hosts.is_secure(&asker.name.namespace, host);

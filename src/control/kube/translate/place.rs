@@ -12,8 +12,10 @@ use super::annotations::Wishes;
 pub(super) fn reserve_doors(draft: &mut Draft<'_>) {
     let spec = draft.spec;
     for (key, doors) in [("ingress.http", &spec.ingress.http), ("ingress.https", &spec.ingress.https)] {
-        let origin = Origin::new(spec.name.clone(), key);
-        doors.iter().for_each(|door| take(draft, *door, &origin));
+        for door in doors {
+            let origin = Origin::new(spec.name.clone(), format!("{key} ({door} in the file)"));
+            take(draft, *door, &origin);
+        }
     }
 }
 

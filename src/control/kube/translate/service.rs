@@ -50,10 +50,10 @@ fn one<'a>(
     for (listen, port) in ports {
         let socket = SocketAddr::new(address, listen);
         if let Some(holder) = place::holder(draft, socket) {
+            let holder = &holder.object;
             let reason = format!(
-                "port {listen} on {address} is taken by {}; move it with sluice.dev/listen: \"{}=PORT\", or give the \
-                 cluster another address under services.addresses",
-                holder.object,
+                "port {listen} on {address} is taken by {holder}; move it with sluice.dev/listen: \"{}=PORT\", or give \
+                 the cluster another address under services.addresses",
                 port.label(),
             );
             draft.problem(origin, reason);
@@ -151,7 +151,7 @@ fn tell_unserved(draft: &mut Draft<'_>, service: &Service, address: std::net::Ip
         && asked.parse() != Ok(address)
     {
         let all = place::on_offer(&draft.spec.services.addresses);
-        draft.problem(origin, format!("spec.loadBalancerIP: {asked} is not free here, so it got {address}; {all}"));
+        draft.problem(origin, format!("spec.loadBalancerIP: {asked} could not be had, so it got {address}; {all}"));
     }
     if service.spec.session_affinity.as_deref() == Some("ClientIP") {
         draft.problem(origin, "sessionAffinity: ClientIP is not served by this version; its clients are spread");
