@@ -1,61 +1,72 @@
-//! The only door to Kubernetes.
-
-pub mod manifests;
-pub mod spec;
-
-use std::sync::Arc;
-
-use tokio::sync::{mpsc, watch};
+//! The only door to Kubernetes: objects in, a fragment of what was asked out.
+//!
+//! A change walks `watch` (or `manifests`) → `store` → `translate`; `status` goes the other way. Everything but
+//! `watch`, `manifests::follow` and `status::write` is pure.
 
 use crate::model::intent::Intent;
-use crate::model::live::SourceState;
 use crate::model::problem::Problem;
-use spec::ClusterSpec;
 
-/// LOCAL STAND-IN.
+pub mod manifests;
+pub mod objects;
+pub mod spec;
+pub mod status;
+pub mod store;
+pub mod translate;
+
+mod watch;
+
+pub use status::Statuses;
+pub use store::Change;
+pub use watch::watch;
+
+use spec::ClusterSpec;
+use store::Store;
+use translate::Memory;
+
+/// One cluster as last seen, and what it asks for.
+#[derive(Debug)]
 pub struct Cluster {
-    fragment: Intent,
-    heard: bool,
+    spec: ClusterSpec,
+    store: Store,
+    memory: Memory,
+    // Of the objects as they are; `None` when they changed since.
+    translation: Option<Translation>,
 }
 
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Statuses;
-
+/// What the objects of a cluster ask for.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Translation {
+    /// Its listeners, routes, pools and certificates.
     pub fragment: Intent,
+    /// What of it cannot be served, sorted.
     pub problems: Vec<Problem>,
+    /// What Services and Ingresses are to show.
     pub statuses: Statuses,
 }
 
-pub enum Change {
-    Whole(Box<Intent>),
-}
-
 impl Cluster {
-    pub fn new(_spec: ClusterSpec) -> Self {
-        Self { fragment: Intent::default(), heard: false }
+    /// A cluster of which nothing is known yet.
+    pub fn new(spec: ClusterSpec) -> Self {
+        let store = Store::new(&spec.namespaces);
+        Self { spec, store, memory: Memory::default(), translation: None }
     }
 
+    /// Takes a change in.
     pub fn apply(&mut self, change: Change) {
-        let Change::Whole(fragment) = change;
-        self.fragment = *fragment;
-        self.heard = true;
+        if self.store.apply(change) {
+            self.translation = None;
+        }
     }
 
+    /// Whether all objects were heard once; before that the translation is of a part.
     pub fn heard_all(&self) -> bool {
-        self.heard
+        self.store.heard_all()
     }
 
+    /// What the objects ask for now. Parts that are as they were keep their `Arc`.
     pub fn translate(&mut self) -> Translation {
-        Translation { fragment: self.fragment.clone(), problems: Vec::new(), statuses: Statuses }
+        let translation =
+            self.translation.take().unwrap_or_else(|| translate::translate(&self.store, &self.spec, &mut self.memory));
+        self.translation.insert(translation).clone()
     }
-}
-
-pub async fn watch(
-    _spec: ClusterSpec,
-    changes: mpsc::Sender<Change>,
-    _source: Arc<SourceState>,
-    _statuses: watch::Receiver<Arc<Statuses>>,
-) {
-    changes.closed().await;
 }
