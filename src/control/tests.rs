@@ -1,3 +1,5 @@
+//! The whole loop over a real file.
+
 use std::fs;
 use std::path::Path;
 

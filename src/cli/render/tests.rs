@@ -1,3 +1,5 @@
+//! What render prints of a file, and of what it cannot read.
+
 use clap::{Args, FromArgMatches};
 
 use super::*;
