@@ -1,3 +1,5 @@
+//! The whole loop over a real file.
+
 use std::fs;
 use std::path::Path;
 
@@ -199,4 +201,62 @@ async fn a_cluster_that_changes_serves_on_until_its_successor_is_heard() {
     assert_eq!(control.members[0].spec.access, Access::Kubeconfig("/nonexistent".into()));
     control.compute();
     assert_eq!(control.last.as_ref(), Some(&served));
+}
+
+const OBJECTS: &str = "
+apiVersion: v1
+kind: Service
+metadata: {namespace: default, name: web}
+spec: {ports: [{name: http, port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {namespace: default, name: web, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{name: http, port: 8080}]
+endpoints:
+- {addresses: [10.244.0.5], conditions: {ready: true}, nodeName: pi-1, targetRef: {kind: Pod, uid: uid-web}}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {namespace: default, name: web}
+spec:
+  ingressClassName: sluice
+  rules:
+  - host: shop.example.test
+    http:
+      paths:
+      - {path: /, pathType: Prefix, backend: {service: {name: web, port: {name: http}}}}
+";
+
+#[tokio::test]
+async fn a_folder_of_manifests_is_served_beside_the_file_and_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("lab")).unwrap();
+    let write = |text: &str| fs::write(folder.path().join("lab/all.yaml"), text).unwrap();
+    write(OBJECTS);
+    let cluster = "clusters: {lab: {manifests: lab, reach: pod, ingress: {http: 127.0.0.1:1, https: []}}}\n";
+    let path = file(&folder, &format!("{cluster}{}", yaml(1)));
+    let running = Running::start(file::load(&path).unwrap(), Some(&path));
+    assert_eq!(running.ready.waiting_for(), ["cluster lab", "the first configuration"]);
+    eventually(|| running.generation() == 1).await;
+    assert!(running.ready.waiting_for().is_empty(), "the first publication has the whole cluster");
+    assert_eq!(running.problems(), Vec::<String>::new());
+    let routes = || running.snapshots.current().listeners.values().next().map_or(0, |l| l.intent.routes.len());
+    assert_eq!((running.ports(), routes()), (vec![1], 2), "both share the address");
+
+    let addresses = || -> Vec<String> {
+        let current = running.snapshots.current();
+        let pools = current.pools.values().filter(|pool| pool.name.as_str().contains("web"));
+        pools.flat_map(|pool| pool.backends.iter().map(|b| b.address.to_string())).collect()
+    };
+    assert_eq!(addresses(), ["10.244.0.5:8080"]);
+    write(&OBJECTS.replace("10.244.0.5", "10.244.0.6"));
+    eventually(|| addresses() == ["10.244.0.6:8080"]).await;
+    assert_eq!(running.generation(), 2);
+
+    // Another class serves nothing of it; until it is heard the old one goes on.
+    fs::write(&path, format!("{}{}", cluster.replace("ingress: {", "ingress: {class: other, "), yaml(1))).unwrap();
+    eventually(|| routes() == 1).await;
+    assert_eq!(running.ports(), [1]);
 }

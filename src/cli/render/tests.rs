@@ -1,3 +1,5 @@
+//! What render prints of a file, and of what it cannot read.
+
 use clap::{Args, FromArgMatches};
 
 use super::*;
@@ -66,4 +68,19 @@ fn input_that_cannot_be_read_is_told() {
     let (good, out, err) = rendered(FILE, Output::Text);
     assert!(!good && out.is_empty());
     assert!(err.contains("routes[1]: leads nowhere"), "{err}");
+}
+
+#[test]
+fn objects_come_from_standard_input() {
+    let objects = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  \
+                   metadata: {namespace: default, name: web, annotations: {sluice.dev/expose: '8080'}}\n  \
+                   spec: {type: NodePort, ports: [{port: 80, nodePort: 30080}]}\n";
+    let args = parse(&["render", "-"]).unwrap();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    assert!(render(&args, &mut objects.as_bytes(), &mut out, &mut err).unwrap());
+    let (out, err) = (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap());
+    assert!(out.contains("cluster: service/default/web"), "{out}{err}");
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    assert!(!render(&args, &mut "kind: [".as_bytes(), &mut out, &mut err).unwrap());
+    assert!(String::from_utf8(err).unwrap().starts_with("standard input"));
 }

@@ -1,3 +1,5 @@
+//! What is united, what clashes, and what merge promises of any fragments.
+
 use std::time::Duration;
 
 use proptest::prelude::*;

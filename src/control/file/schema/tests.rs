@@ -1,3 +1,5 @@
+//! Every key, and every mistake with its place and remedy.
+
 use std::time::Duration;
 
 use super::*;

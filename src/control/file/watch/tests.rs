@@ -1,3 +1,5 @@
+//! A real folder, changed as people, editors and Kubernetes change it.
+
 use std::fs;
 
 use tokio::task::JoinSet;
