@@ -15,6 +15,19 @@ pub(super) fn of_relay(end: &End) -> Outcome {
     }
 }
 
+/// The outcome of a client's HTTP connection that hyper ended with an error. `said` is what our own side knows of it.
+pub(super) fn of_http(error: &hyper::Error, said: Outcome) -> Outcome {
+    if error.is_timeout() {
+        Outcome::SlowHead
+    } else if error.is_parse() {
+        Outcome::Malformed
+    } else if said != Outcome::Done {
+        said
+    } else {
+        Outcome::ClientGone
+    }
+}
+
 /// Words for a failed connect, for the log.
 pub(super) fn describe(error: &io::Error) -> String {
     match error.kind() {

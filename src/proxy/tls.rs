@@ -23,11 +23,7 @@ pub(super) async fn serve(
 ) {
     match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await {
         Ok(Ok(stream)) => {
-            let session = stream.get_ref().1;
-            let tls = http::Tls {
-                h2: session.alpn_protocol() == Some(b"h2"),
-                server_name: session.server_name().map(Into::into),
-            };
+            let tls = http::Tls { h2: stream.get_ref().1.alpn_protocol() == Some(b"h2") };
             http::serve(worker, connection, stream, Some(tls)).await;
         }
         Ok(Err(error)) => {

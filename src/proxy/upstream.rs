@@ -1,5 +1,7 @@
 //! Reach a backend: pick, connect, and when that fails pick another, before any byte was sent.
 
+use std::io;
+
 use tokio::net::TcpStream;
 use tracing::debug;
 
@@ -7,7 +9,7 @@ use super::Worker;
 use super::outcome::describe;
 use crate::model::balance::{Picked, Tried};
 use crate::model::outcome::Outcome;
-use crate::model::snapshot::PoolPlan;
+use crate::model::snapshot::{BackendPlan, PoolPlan};
 use crate::net::socket;
 
 /// A connection to a backend, counted there while `picked` lives.
@@ -28,19 +30,28 @@ pub(super) async fn connect(worker: &Worker, pool: &PoolPlan, tried: &mut Tried)
         if attempt > 0 {
             pool.state.retried();
         }
-        let backend = &pool.backends[picked.index];
-        match socket::dial(backend.address, pool.intent.timeouts.connect).await {
-            Ok(stream) => {
-                backend.state.connected();
-                return Ok(Reached { stream, picked });
-            }
-            Err(error) => {
-                backend.state.connect_failed();
-                debug!(pool = %pool.name, backend = %backend.address, error = describe(&error), "connect failed");
+        match dial(pool, &pool.backends[picked.index]).await {
+            Ok(stream) => return Ok(Reached { stream, picked }),
+            Err(_) => {
                 tried.add(picked.index);
                 why = Outcome::ConnectFailed;
             }
         }
     }
     Err(why)
+}
+
+/// Opens a connection to one backend within the pool's connect timeout; success and failure are counted there.
+pub(super) async fn dial(pool: &PoolPlan, backend: &BackendPlan) -> io::Result<TcpStream> {
+    match socket::dial(backend.address, pool.intent.timeouts.connect).await {
+        Ok(stream) => {
+            backend.state.connected();
+            Ok(stream)
+        }
+        Err(error) => {
+            backend.state.connect_failed();
+            debug!(pool = %pool.name, backend = %backend.address, error = describe(&error), "connect failed");
+            Err(error)
+        }
+    }
 }

@@ -1,0 +1,70 @@
+//! Answers that sluice makes itself: short, in plain text or JSON, with the request's id and no banner.
+
+use bytes::Bytes;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use super::body::ResponseBody;
+
+/// The field that carries the request's id.
+pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// To whom an answer goes.
+#[derive(Clone, Debug)]
+pub(super) struct Asker {
+    /// The request's id.
+    pub(super) id: HeaderValue,
+    /// Whether JSON is preferred.
+    pub(super) json: bool,
+}
+
+impl Asker {
+    /// An answer with this status that says why. `reason` has no quotes or backslashes.
+    pub(super) fn answer(&self, status: StatusCode, reason: &str) -> Response<ResponseBody> {
+        let (body, content_type) = if self.json {
+            let id = self.id.to_str().unwrap_or_default();
+            let code = status.as_u16();
+            (format!("{{\"status\":{code},\"error\":\"{reason}\",\"request_id\":\"{id}\"}}\n"), "application/json")
+        } else {
+            (format!("{} {reason}\n", status.as_u16()), "text/plain; charset=utf-8")
+        };
+        let mut response = Response::new(ResponseBody::Own(Some(Bytes::from(body))));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_REQUEST_ID.clone(), self.id.clone());
+        response
+    }
+
+    /// A redirect to `location`; `None` when that cannot be written in a header.
+    pub(super) fn redirect(&self, location: &str) -> Option<Response<ResponseBody>> {
+        let location = HeaderValue::from_str(location).ok()?;
+        let mut response = self.answer(StatusCode::PERMANENT_REDIRECT, "this is served over https");
+        response.headers_mut().remove(header::CACHE_CONTROL);
+        response.headers_mut().insert(header::LOCATION, location);
+        Some(response)
+    }
+}
+
+/// An id of 128 bits of chance, in hexadecimal.
+pub(super) fn request_id(draws: [u64; 2]) -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(draws.iter().flat_map(|draw| draw.to_be_bytes())) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_hexadecimal() {
+        let id = request_id([0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]);
+        assert_eq!(id, "0123456789abcdeffedcba9876543210");
+    }
+}

@@ -1,0 +1,161 @@
+//! One request: check → decide → forward, redirect or refuse → record.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::upgrade::OnUpgrade;
+use hyper::{HeaderMap, Request, Response, StatusCode, Uri, Version};
+use tokio::time::Instant;
+
+use super::Session;
+use super::answer::{Asker, X_REQUEST_ID, request_id};
+use super::body::{RequestBody, ResponseBody};
+use super::fields::Fields;
+use super::forward::{self, Outgoing};
+use super::head::{self, Refusal};
+use crate::model::host::Host;
+use crate::model::live::ServeState;
+use crate::model::outcome::Outcome;
+use crate::model::snapshot::Decision;
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Serves one request.
+pub(super) async fn serve(session: &Rc<Session>, request: Request<Incoming>) -> Response<ResponseBody> {
+    let started = Instant::now();
+    let (parts, incoming) = request.into_parts();
+    let fields = Fields::of(&parts.headers);
+    let worker = &session.worker;
+    let asker = Asker { id: request_id([worker.draw(), worker.draw()]), json: fields.json };
+    let host = match checked_host(session, &parts, &fields) {
+        Ok(host) => host,
+        Err(refusal) => return refuse(session, &asker, refusal),
+    };
+    let name = host.as_ref().map(Host::as_str);
+    match worker.reader.read(|snapshot| snapshot.decide(&session.key, name, parts.uri.path())) {
+        Decision::Forward { pool, target } => {
+            let (request, upgrade) = prepare(session, parts, incoming, &fields, &asker.id);
+            let outgoing = Outgoing { request, upgrade, started };
+            let answer = match forward::forward(session, pool, outgoing).await {
+                Ok(response) => response,
+                Err((status, reason)) => asker.answer(status, reason),
+            };
+            recorded(&target.serve, answer)
+        }
+        Decision::RedirectHttps { port, target } => {
+            let answer = name.and_then(|name| asker.redirect(&location(name, port, &parts.uri)));
+            let missing = || asker.answer(StatusCode::BAD_REQUEST, "Host is missing");
+            recorded(&target.serve, answer.unwrap_or_else(missing))
+        }
+        Decision::NoPool { target } => {
+            recorded(&target.serve, asker.answer(StatusCode::SERVICE_UNAVAILABLE, "no backend serves this"))
+        }
+        Decision::NoRoute { unrouted } => {
+            recorded(&unrouted, asker.answer(StatusCode::NOT_FOUND, "no route for this host and path"))
+        }
+        Decision::NoListener => asker.answer(StatusCode::SERVICE_UNAVAILABLE, "this listener is closing"),
+    }
+}
+
+fn recorded(serve: &Arc<ServeState>, answer: Response<ResponseBody>) -> Response<ResponseBody> {
+    serve.answered(answer.status().as_u16());
+    answer
+}
+
+/// Refuses a malformed request and closes its connection: what follows on it cannot be trusted to be a request.
+fn refuse(session: &Session, asker: &Asker, refusal: Refusal) -> Response<ResponseBody> {
+    session.outcome.set(Outcome::Malformed);
+    let mut answer = asker.answer(refusal.status, refusal.reason);
+    if !session.h2 {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let unrouted = session.worker.reader.read(|snapshot| Some(snapshot.listeners.get(&session.key)?.unrouted.clone()));
+    if let Some(unrouted) = unrouted {
+        unrouted.answered(refusal.status.as_u16());
+    }
+    answer
+}
+
+/// The host that a request is for, `None` only when HTTP/1.0 names none.
+fn checked_host(session: &Session, parts: &Parts, fields: &Fields) -> Result<Option<Host>, Refusal> {
+    let Some(authority) = head::check(parts, fields)? else { return Ok(None) };
+    let mut last = session.host.borrow_mut();
+    if let Some((known, host)) = &*last
+        && **known == *authority
+    {
+        return Ok(Some(host.clone()));
+    }
+    let host = head::host_of(authority).and_then(|host| Host::parse(host).map_err(|_| head::BAD_HOST))?;
+    *last = Some((authority.into(), host.clone()));
+    Ok(Some(host))
+}
+
+/// Where the same thing is found over https.
+fn location(host: &str, port: u16, uri: &Uri) -> String {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+    match port {
+        443 => format!("https://{open}{host}{close}{path}"),
+        port => format!("https://{open}{host}{close}:{port}{path}"),
+    }
+}
+
+/// Makes the request for the backend of the client's, and takes the client's side of an upgrade if it asks for one.
+fn prepare(
+    session: &Session,
+    mut parts: Parts,
+    incoming: Incoming,
+    fields: &Fields,
+    id: &HeaderValue,
+) -> (Request<RequestBody>, Option<OnUpgrade>) {
+    let body = RequestBody::new(incoming, &session.listener);
+    let wants = fields.asks_upgrade(&parts.headers) && body.is_none() && !is_h2c(&parts.headers);
+    let upgrade = parts.extensions.remove::<OnUpgrade>().filter(|_| wants);
+    let headers = &mut parts.headers;
+    fields.clean_request(headers, upgrade.is_some());
+    if fields.hosts == 0 {
+        // HTTP/2 says it in :authority; HTTP/1.0 may not know it, and then the field is empty (RFC 9112 §3.2).
+        let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
+        headers.insert(header::HOST, HeaderValue::from_str(authority).unwrap_or_else(|_| HeaderValue::from_static("")));
+    }
+    if fields.cookies > 1 {
+        join_cookies(headers);
+    }
+    if !body.is_none() && fields.lengths + fields.codings == 0 {
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if let Some(host) = headers.get(header::HOST).cloned() {
+        headers.insert(&X_FORWARDED_HOST, host);
+    }
+    headers.insert(&X_FORWARDED_FOR, session.client.clone());
+    headers.insert(&X_FORWARDED_PROTO, session.proto.clone());
+    headers.insert(&X_FORWARDED_PORT, session.port.clone());
+    headers.insert(&X_REAL_IP, session.client.clone());
+    headers.insert(&X_REQUEST_ID, id.clone());
+    if parts.uri.authority().is_some() {
+        let path = parts.uri.path_and_query().cloned();
+        parts.uri = path.map_or_else(Uri::default, Uri::from);
+    }
+    parts.version = Version::HTTP_11;
+    (Request::from_parts(parts, body), upgrade)
+}
+
+/// Whether the client offers to go on in HTTP/2. Not taken up: behind us the connection is another one.
+fn is_h2c(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"h2c"))
+}
+
+/// HTTP/2 may cut the cookies into several fields; HTTP/1 has one (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let all: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
+}

@@ -1,0 +1,222 @@
+//! Pure. Header fields: which are for the next hop alone, which a client may not set, what one pass over them finds.
+
+use hyper::HeaderMap;
+use hyper::header::{self, HeaderName, HeaderValue};
+
+/// What one pass over the fields of a message found, so that nothing is looked up that is not there.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    /// How many `Host` fields.
+    pub(super) hosts: usize,
+    /// How many `Content-Length` fields.
+    pub(super) lengths: usize,
+    /// How many `Transfer-Encoding` fields.
+    pub(super) codings: usize,
+    /// How many `Cookie` fields.
+    pub(super) cookies: usize,
+    /// Whether `Accept` asks for JSON first.
+    pub(super) json: bool,
+    /// Whether there is an `Upgrade` field.
+    pub(super) upgrade: bool,
+    connection: bool,
+    te: bool,
+    // Others to be dropped.
+    drop: Vec<HeaderName>,
+}
+
+impl Fields {
+    /// Looks at each field once.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut found = Self::default();
+        for (name, value) in headers {
+            match name.as_str() {
+                "host" => found.hosts += 1,
+                "content-length" => found.lengths += 1,
+                "transfer-encoding" => found.codings += 1,
+                "cookie" => found.cookies += 1,
+                "accept" => found.json |= value.as_bytes().starts_with(b"application/json"),
+                "connection" => found.connection = true,
+                "upgrade" => found.upgrade = true,
+                "te" => found.te = true,
+                // `Expect` is answered here: the 100 is sent when the backend takes the body.
+                "keep-alive" | "expect" | "http2-settings" => found.drop.push(name.clone()),
+                other if other.starts_with("proxy-") || is_forwarding(other) => found.drop.push(name.clone()),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Whether the client asks to switch protocols, by both fields that it takes (RFC 9110 §7.8).
+    pub(super) fn asks_upgrade(&self, headers: &HeaderMap) -> bool {
+        self.upgrade
+            && self.connection
+            && tokens(headers, &header::CONNECTION).any(|t| t.eq_ignore_ascii_case("upgrade"))
+    }
+
+    /// Drops the fields of a request that end here: hop-by-hop ones, those that `Connection` names, and forwarding
+    /// fields that a client has no business to set. `Upgrade` stays if `upgrade`.
+    pub(super) fn clean_request(&self, headers: &mut HeaderMap, upgrade: bool) {
+        let trailers = self.te && tokens(headers, &header::TE).any(|t| t.eq_ignore_ascii_case("trailers"));
+        self.drop_connection(headers);
+        for name in &self.drop {
+            headers.remove(name);
+        }
+        if self.te {
+            headers.remove(header::TE);
+        }
+        if trailers {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        match (upgrade, trailers) {
+            (true, _) => drop(headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"))),
+            (false, true) => drop(headers.insert(header::CONNECTION, HeaderValue::from_static("te"))),
+            (false, false) => {}
+        }
+        if self.upgrade && !upgrade {
+            headers.remove(header::UPGRADE);
+        }
+    }
+
+    fn drop_connection(&self, headers: &mut HeaderMap) {
+        if !self.connection {
+            return;
+        }
+        let named: Vec<HeaderName> = tokens(headers, &header::CONNECTION)
+            .filter(|token| !is_kept(token))
+            .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+            .collect();
+        headers.remove(header::CONNECTION);
+        for name in named {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Drops the fields of an answer that end here. Those of a switch of protocols stay if `upgrade`.
+pub(super) fn clean_response(headers: &mut HeaderMap, upgrade: bool) {
+    let found = Fields::of(headers);
+    found.drop_connection(headers);
+    if found.codings > 0 {
+        // How the body is framed to the client is decided anew; with both, the coding holds (RFC 9112 §6.3).
+        headers.remove(header::TRANSFER_ENCODING);
+        headers.remove(header::CONTENT_LENGTH);
+    } else if found.lengths > 1
+        && let Some(length) = headers.get(header::CONTENT_LENGTH).cloned()
+    {
+        // Several that do not agree were refused when the answer was read.
+        headers.insert(header::CONTENT_LENGTH, length);
+    }
+    for name in &found.drop {
+        headers.remove(name);
+    }
+    if found.te {
+        headers.remove(header::TE);
+    }
+    if upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    } else if found.upgrade {
+        headers.remove(header::UPGRADE);
+    }
+}
+
+/// The elements of a field that is a list, over all its lines.
+fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+    let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|token| !token.is_empty())
+}
+
+/// Names that `Connection` may not take away: options of its own, and what decides where a message goes and ends.
+fn is_kept(token: &str) -> bool {
+    ["close", "content-length", "host", "keep-alive", "te", "transfer-encoding", "upgrade"]
+        .iter()
+        .any(|kept| token.eq_ignore_ascii_case(kept))
+}
+
+/// Whether a field is one by which proxies tell backends of the client, in any spelling that a backend could take for
+/// it (`X_Forwarded_For` becomes the same variable in CGI and WSGI).
+fn is_forwarding(name: &str) -> bool {
+    const EXACT: [&str; 3] = ["forwarded", "x-real-ip", "x-request-id"];
+    const FAMILY: &str = "x-forwarded-";
+    if !name.starts_with(['f', 'x']) {
+        return false;
+    }
+    EXACT.iter().any(|ours| name.len() == ours.len() && is_spelling(name, ours))
+        || name.get(..FAMILY.len()).is_some_and(|start| is_spelling(start, FAMILY))
+}
+
+fn is_spelling(name: &str, of: &str) -> bool {
+    let hyphen = |b: u8| if matches!(b, b'_' | b'.') { b'-' } else { b };
+    name.bytes().map(hyphen).eq(of.bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn what_is_for_this_hop_ends_here() {
+        let mut headers = map(&[
+            ("connection", "keep-alive, X-Secret, host"),
+            ("connection", "x-other"),
+            ("x-secret", "1"),
+            ("x-other", "1"),
+            ("host", "a"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-authorization", "Basic eA=="),
+            ("te", "gzip, trailers"),
+            ("upgrade", "h2c"),
+            ("x-mine", "1"),
+        ]);
+        let found = Fields::of(&headers);
+        assert!(!found.asks_upgrade(&headers));
+        found.clean_request(&mut headers, false);
+        assert_eq!(names(&headers), ["connection", "host", "te", "x-mine"]);
+        assert_eq!(headers["te"], "trailers");
+        assert_eq!(headers["connection"], "te");
+    }
+
+    #[test]
+    fn an_upgrade_takes_its_two_fields_along() {
+        let mut headers = map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
+        let found = Fields::of(&headers);
+        assert!(found.asks_upgrade(&headers));
+        found.clean_request(&mut headers, true);
+        assert_eq!(headers["connection"], "upgrade");
+        assert_eq!(headers["upgrade"], "websocket");
+    }
+
+    #[test]
+    fn forwarding_fields_are_known_in_every_spelling() {
+        for name in ["forwarded", "x-real-ip", "x_real_ip", "x.request.id", "x_forwarded-for", "x-forwarded-user"] {
+            assert!(is_forwarding(name), "{name}");
+        }
+        for name in ["x-real-ipv6", "x-forwarded", "forwarded-by", "x-requested-with", "from"] {
+            assert!(!is_forwarding(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_answer_with_two_framings_keeps_neither() {
+        let mut headers = map(&[("transfer-encoding", "chunked"), ("content-length", "3"), ("server", "x")]);
+        clean_response(&mut headers, false);
+        assert_eq!(names(&headers), ["server"]);
+        let mut headers = map(&[("content-length", "3"), ("content-length", "3")]);
+        clean_response(&mut headers, false);
+        assert_eq!(headers.get_all("content-length").iter().count(), 1);
+    }
+}

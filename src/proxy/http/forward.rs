@@ -1,0 +1,219 @@
+//! A request at its backend: pick, send on a waiting connection or a fresh one, and again at another backend while that
+//! is safe.
+//!
+//! Safe to send again: what was not sent at all, whatever it is; and what was sent without an answer, if its method
+//! only asks (RFC 9110 §9.2.1) and it has no body. Anything else may have been done by the backend that fell silent.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::http::request::Parts;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use super::Session;
+use super::body::{RequestBody, ResponseBody, Serving};
+use super::clients::Borrowed;
+use super::fields::clean_response;
+use super::tunnel::Tunnel;
+use crate::model::balance::{Picked, Tried};
+use crate::model::outcome::Outcome;
+use crate::model::snapshot::{BackendPlan, PoolPlan};
+use crate::proxy::upstream;
+
+/// A request ready for a backend.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    /// What is sent.
+    pub(super) request: Request<RequestBody>,
+    /// The client's side, if it asks to switch protocols.
+    pub(super) upgrade: Option<OnUpgrade>,
+    /// When its head was read.
+    pub(super) started: Instant,
+}
+
+/// Why no backend answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Failure {
+    NoBackend,
+    Connect,
+    Broke,
+    TooSlow,
+    /// The client did not send the body that it promised.
+    Client,
+}
+
+impl Failure {
+    /// What the client is told.
+    fn answer(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NoBackend => (StatusCode::SERVICE_UNAVAILABLE, "no backend is available"),
+            Self::Connect => (StatusCode::SERVICE_UNAVAILABLE, "no backend could be reached"),
+            Self::Broke => (StatusCode::BAD_GATEWAY, "the backend broke off before it answered"),
+            Self::TooSlow => (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time"),
+            Self::Client => (StatusCode::BAD_REQUEST, "the body ended early"),
+        }
+    }
+}
+
+/// A request without an answer; with the request, if it was not sent.
+struct Unanswered {
+    failure: Failure,
+    unsent: Option<Request<RequestBody>>,
+}
+
+/// Sends a request to a backend of `pool` and gives its answer, or what to tell the client instead.
+pub(super) async fn forward(
+    session: &Session,
+    pool: Arc<PoolPlan>,
+    outgoing: Outgoing,
+) -> Result<Response<ResponseBody>, (StatusCode, &'static str)> {
+    let Outgoing { mut request, upgrade, started } = outgoing;
+    let copy = copy_if_safe(&pool, &request);
+    let mut tried = Tried::default();
+    let mut failure = Failure::NoBackend;
+    for attempt in 0..=pool.intent.retries {
+        let Some(picked) = pool.pick(&tried, session.worker.draw()) else { break };
+        if attempt > 0 {
+            pool.state.retried();
+        }
+        let backend = &pool.backends[picked.index];
+        let unanswered = match send(session, &pool, backend, request).await {
+            Ok((response, connection)) => {
+                let answered = Answered { response, connection, picked, upgrade, started };
+                return answered.pass_on(session, &pool).map_err(Failure::answer);
+            }
+            Err(unanswered) => unanswered,
+        };
+        failure = unanswered.failure;
+        debug!(pool = %pool.name, backend = %backend.address, ?failure, "no answer");
+        tried.add(picked.index);
+        let again = || {
+            copy.clone()
+                .filter(|_| failure == Failure::Broke)
+                .map(|head| Request::from_parts(head, RequestBody::default()))
+        };
+        match unanswered.unsent.or_else(again) {
+            Some(unsent) => request = unsent,
+            None => break,
+        }
+    }
+    if failure == Failure::Client {
+        session.outcome.set(Outcome::ClientGone);
+    }
+    Err(failure.answer())
+}
+
+/// The head of a request that may be sent twice, kept for that.
+fn copy_if_safe(pool: &PoolPlan, request: &Request<RequestBody>) -> Option<Parts> {
+    let only_asks = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+    if !only_asks || !request.body().is_none() || pool.intent.retries == 0 {
+        return None;
+    }
+    let (mut copy, ()) = Request::new(()).into_parts();
+    copy.method = request.method().clone();
+    copy.uri = request.uri().clone();
+    copy.version = request.version();
+    copy.headers = request.headers().clone();
+    Some(copy)
+}
+
+/// Sends a request to one backend: on a connection that waits, else on a fresh one.
+async fn send(
+    session: &Session,
+    pool: &PoolPlan,
+    backend: &BackendPlan,
+    mut request: Request<RequestBody>,
+) -> Result<(Response<Incoming>, Borrowed), Unanswered> {
+    request.body_mut().goes_to(&backend.state);
+    let shelf = session.worker.clients.of(backend.address);
+    while let Some(mut connection) = shelf.take() {
+        match exchange(&mut connection, pool, request).await {
+            Ok(response) => return Ok((response, connection)),
+            // It was closed while it waited, which is no failure of its backend.
+            Err(Unanswered { unsent: Some(unsent), .. }) => request = unsent,
+            Err(unanswered) => return Err(unanswered),
+        }
+    }
+    let Ok(stream) = upstream::dial(pool, backend).await else {
+        return Err(Unanswered { failure: Failure::Connect, unsent: Some(request) });
+    };
+    let Ok((sender, connection)) = http1::Builder::new().handshake(TokioIo::new(stream)).await else {
+        return Err(Unanswered { failure: Failure::Broke, unsent: Some(request) });
+    };
+    // Its errors come to the request that it carries; one that waits just ends. It ends at the latest with its sender.
+    tokio::task::spawn_local(connection.with_upgrades());
+    let mut connection = shelf.lend(sender);
+    match exchange(&mut connection, pool, request).await {
+        Ok(response) => Ok((response, connection)),
+        Err(unanswered) => Err(unanswered),
+    }
+}
+
+/// Sends on a connection and waits for the head of the answer. While the request's body still flows, the backend is
+/// not late.
+async fn exchange(
+    connection: &mut Borrowed,
+    pool: &PoolPlan,
+    request: Request<RequestBody>,
+) -> Result<Response<Incoming>, Unanswered> {
+    let moved = request.body().moved();
+    let mut sending = std::pin::pin!(connection.sender.try_send_request(request));
+    let mut seen = 0;
+    loop {
+        let Ok(sent) = timeout(pool.intent.timeouts.response, sending.as_mut()).await else {
+            match &moved {
+                Some(moved) if moved.get() != seen => seen = moved.get(),
+                _ => return Err(Unanswered { failure: Failure::TooSlow, unsent: None }),
+            }
+            continue;
+        };
+        return sent.map_err(|mut error| {
+            let unsent = error.take_message();
+            let failure = if error.error().is_user() { Failure::Client } else { Failure::Broke };
+            Unanswered { failure, unsent }
+        });
+    }
+}
+
+/// A backend's answer, its head read.
+struct Answered {
+    response: Response<Incoming>,
+    connection: Borrowed,
+    picked: Picked,
+    upgrade: Option<OnUpgrade>,
+    started: Instant,
+}
+
+impl Answered {
+    /// Makes of it the answer to the client.
+    fn pass_on(self, session: &Session, pool: &PoolPlan) -> Result<Response<ResponseBody>, Failure> {
+        let Self { response, connection, picked, upgrade, started } = self;
+        let (mut parts, incoming) = response.into_parts();
+        parts.version = Version::HTTP_11;
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            let sides = upgrade.zip(parts.extensions.remove::<OnUpgrade>());
+            // A switch that nobody asked for.
+            let (client, backend) = sides.ok_or(Failure::Broke)?;
+            let tunnel = Tunnel { client, backend, lease: picked.lease, idle: pool.intent.timeouts.idle };
+            pool.state.took(started.elapsed());
+            session.tunnel.replace(Some(tunnel));
+            clean_response(&mut parts.headers, true);
+            return Ok(Response::from_parts(parts, ResponseBody::Own(None)));
+        }
+        clean_response(&mut parts.headers, false);
+        let serving = Serving {
+            listener: session.listener.clone(),
+            outcome: session.outcome.clone(),
+            lease: picked.lease,
+            pool: pool.state.clone(),
+            started,
+            connection: Some(connection),
+        };
+        Ok(Response::from_parts(parts, ResponseBody::passed(incoming, serving)))
+    }
+}
