@@ -19,7 +19,7 @@ mod pi;
 /// its JSON pages, all on loopback. Prints what to try. Ctrl-C ends it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluice demo\n  sluice demo --port 18080 --admin-port 19650")]
-pub struct Args {
+pub(super) struct Args {
     /// The port of the proxy; the next free one is taken when it is in use.
     #[arg(long, default_value_t = 8080)]
     port: u16,
@@ -40,7 +40,7 @@ const PORT_MARK: &str = "65001";
 const TRIES: u16 = 50;
 
 /// Runs the command.
-pub fn run(args: &Args) -> ExitCode {
+pub(super) fn run(args: &Args) -> ExitCode {
     let outcome = crate::observe::log::start(Some("warn,sluice::health=info"), Default::default())
         .context("cannot start the log")
         .and_then(|()| serving::control_runtime().context("cannot start the control runtime"))

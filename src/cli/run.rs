@@ -20,7 +20,7 @@ use crate::settings::Settings;
 /// SIGHUP or a changed file = reload; SIGTERM = finish what is under way, then exit 0; a second SIGTERM = exit now.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluice run --config /etc/sluice/sluice.yaml")]
-pub struct Args {
+pub(super) struct Args {
     /// The file; /etc/sluice/sluice.yaml when there is one, else ./sluice.yaml.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -33,7 +33,7 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> ExitCode {
+pub(super) fn run(args: &Args) -> ExitCode {
     let format = if args.log_json { log::Format::Json } else { log::Format::Text };
     if let Err(error) = log::start(args.log.as_deref(), format) {
         eprintln!("error: {error}");
