@@ -91,6 +91,11 @@ impl App {
         self.pages.ready.waiting_for()
     }
 
+    /// Counts publications.
+    pub fn generation(&self) -> u64 {
+        self.pages.snapshots.current().generation
+    }
+
     /// Names and addresses of the listeners whose sockets are open, sorted.
     pub fn listeners(&self) -> Vec<(String, std::net::SocketAddr)> {
         let snapshot = self.pages.snapshots.current();
