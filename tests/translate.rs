@@ -3,6 +3,8 @@
 //! Each folder under `fixtures/kube` is a case: `in.yaml` is what kubectl would write, `out.txt` what comes of it.
 //! Lines `#: key: value` at the top of `in.yaml` change the cluster's settings. `UPDATE_EXPECT=1` rewrites `out.txt`.
 
+#![allow(clippy::unwrap_used, reason = "in a test that is the wanted end")]
+
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
