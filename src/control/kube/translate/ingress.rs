@@ -60,7 +60,8 @@ pub(super) fn ingresses(draft: &mut Draft<'_>, parsed: &mut Parsed) {
             draft.shown.push(Showing { target, shown: shown.into(), now });
         }
     }
-    writer.doors.open(draft);
+    let is_installed = class::is_installed(draft);
+    writer.doors.open(draft, is_installed);
     parsed.sweep(draft);
 }
 
