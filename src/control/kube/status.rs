@@ -61,39 +61,51 @@ impl Shown {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Wish {
     /// Its addresses; none = the status is to be cleared.
-    pub shown: Vec<Shown>,
+    pub shown: Arc<[Shown]>,
     /// Whether it shows something else now.
     pub differs: bool,
 }
 
 /// What all objects should show.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Statuses(pub BTreeMap<Target, Wish>);
+pub struct Statuses(pub Arc<BTreeMap<Target, Wish>>);
 
 /// What each object was last wished to show: how an object that stopped being ours is known.
 #[derive(Debug, Default)]
-pub(super) struct Ledger(BTreeMap<Target, Vec<Shown>>);
+pub(super) struct Ledger {
+    last: Statuses,
+    // Stopped being ours, and show our address yet.
+    left: BTreeMap<Target, Arc<[Shown]>>,
+}
+
+/// An object that is to show an address, and what it shows now.
+#[derive(Debug)]
+pub(super) struct Showing<'a> {
+    pub(super) target: Target,
+    pub(super) shown: Arc<[Shown]>,
+    pub(super) now: &'a [LoadBalancerPoint],
+}
 
 impl Ledger {
     /// Compares what objects should show with what they do show.
-    pub(super) fn settle(&mut self, wanted: BTreeMap<Target, Vec<Shown>>, store: &Store) -> Statuses {
-        let mut wishes = BTreeMap::new();
-        for (target, shown) in &wanted {
+    pub(super) fn settle(&mut self, wanted: Vec<Showing<'_>>, store: &Store) -> Statuses {
+        let wish = |Showing { target, shown, now }: Showing<'_>| {
+            let differs = now.len() != shown.len() || now.iter().zip(&*shown).any(|(now, shown)| !shown.is(now));
+            (target, Wish { shown, differs })
+        };
+        let mut wishes: BTreeMap<Target, Wish> = wanted.into_iter().map(wish).collect();
+        let dropped =
+            self.last.0.iter().filter(|(target, wish)| !wish.shown.is_empty() && !wishes.contains_key(target));
+        self.left.extend(dropped.map(|(target, wish)| (target.clone(), wish.shown.clone())));
+        self.left.retain(|target, ours| {
             let now = points(target, store).unwrap_or_default();
-            let differs = now.len() != shown.len() || now.iter().zip(shown).any(|(now, shown)| !shown.is(now));
-            wishes.insert(target.clone(), Wish { shown: shown.clone(), differs });
-        }
-        self.0.retain(|target, ours| {
-            let now = points(target, store).unwrap_or_default();
-            let is_left = !now.is_empty() && now.iter().all(|point| ours.iter().any(|shown| shown.is(point)));
-            let is_dropped = !wanted.contains_key(target) && is_left;
-            if is_dropped {
-                wishes.insert(target.clone(), Wish { shown: Vec::new(), differs: true });
-            }
-            is_dropped
+            let shows_ours = !now.is_empty() && now.iter().all(|point| ours.iter().any(|shown| shown.is(point)));
+            shows_ours && !wishes.contains_key(target)
         });
-        self.0.extend(wanted);
-        Statuses(wishes)
+        let clear = || Wish { shown: Arc::default(), differs: true };
+        wishes.extend(self.left.keys().map(|target| (target.clone(), clear())));
+        self.last = Statuses(Arc::new(wishes));
+        self.last.clone()
     }
 }
 
@@ -118,9 +130,9 @@ fn patch(target: &Target, shown: &[Shown]) -> Value {
 
 impl fmt::Display for Statuses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (target, wish) in &self.0 {
+        for (target, wish) in &*self.0 {
             write!(f, "status {target}")?;
-            for shown in &wish.shown {
+            for shown in &*wish.shown {
                 match shown {
                     Shown::Ip(ip) => write!(f, " {ip}")?,
                     Shown::Name(name) => write!(f, " {name}")?,

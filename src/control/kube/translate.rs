@@ -15,7 +15,7 @@ use super::Translation;
 use super::objects::service::{Service, ServicePort};
 use super::objects::{Kind, ObjectName};
 use super::spec::ClusterSpec;
-use super::status::{Ledger, Shown, Target};
+use super::status::{Ledger, Showing};
 use super::store::Store;
 
 pub mod annotations;
@@ -80,10 +80,12 @@ struct Draft<'a> {
     wanted: BTreeMap<PoolName, Wanted<'a>>,
     // Pools of those who cannot be served.
     refused: BTreeMap<PoolName, Arc<Pool>>,
-    shown: BTreeMap<Target, Vec<Shown>>,
+    shown: Vec<Showing<'a>>,
     problems: Vec<Problem>,
     // By port: who listens where.
     places: HashMap<u16, Vec<(IpAddr, Origin)>>,
+    // The names of pools that were asked for, by the port they are for.
+    pool_names: HashMap<*const ServicePort, PoolName>,
     // What each Service's annotations ask for; `None` = it is refused for them.
     service_wishes: HashMap<&'a ObjectName, Option<Arc<Wishes>>>,
 }
@@ -106,9 +108,10 @@ impl<'a> Draft<'a> {
             certs: BTreeMap::new(),
             wanted: BTreeMap::new(),
             refused: BTreeMap::new(),
-            shown: BTreeMap::new(),
+            shown: Vec::new(),
             problems: Vec::new(),
             places: HashMap::new(),
+            pool_names: HashMap::new(),
             service_wishes: HashMap::new(),
         }
     }
@@ -173,12 +176,22 @@ impl<'a> Draft<'a> {
         own: &PoolWishes,
         extra: Option<(&PoolWishes, &ObjectName, &Origin)>,
     ) -> PoolName {
+        let extra = extra.filter(|(wishes, ..)| **wishes != PoolWishes::default());
+        if extra.is_none()
+            && let Some(known) = self.pool_names.get(&std::ptr::from_ref(port))
+        {
+            return known.clone();
+        }
         let base = format!("{}/{name}:{}", self.spec.name, port.label());
-        let (pool, wishes, origin) = match extra.filter(|(wishes, ..)| **wishes != PoolWishes::default()) {
-            None => (base, own.clone(), self.origin::<Service>(name)),
-            Some((wishes, asker, origin)) => (format!("{base}@{}", asker.name), wishes.over(own), origin.clone()),
+        let (pool, wishes, origin) = match extra {
+            None => (PoolName::new(base), own.clone(), self.origin::<Service>(name)),
+            Some((wishes, asker, origin)) => {
+                (PoolName::new(format!("{base}@{}", asker.name)), wishes.over(own), origin.clone())
+            }
         };
-        let pool = PoolName::new(pool);
+        if extra.is_none() {
+            self.pool_names.insert(port, pool.clone());
+        }
         self.wanted.entry(pool.clone()).or_insert(Wanted { name, service, port, wishes, origin });
         pool
     }

@@ -62,7 +62,7 @@ async fn round(
 ) -> Result<(), String> {
     sent.retain(|target, (wish, at)| statuses.0.get(target) == Some(wish) && at.elapsed() < AGAIN);
     let mut outcome = Ok(());
-    for (target, wish) in &statuses.0 {
+    for (target, wish) in &*statuses.0 {
         if !wish.differs || sent.contains_key(target) {
             continue;
         }

@@ -31,3 +31,9 @@ pub(super) fn ours<'a>(draft: &mut Draft<'a>) -> Vec<(&'a ObjectName, &'a Arc<In
     });
     ours
 }
+
+/// Whether the cluster has a class of ours: then clients may expect an answer, even while there is no Ingress.
+pub(super) fn is_installed(draft: &Draft<'_>) -> bool {
+    let is_ours = |class: &IngressClass| class.controller() == CONTROLLER;
+    draft.store.classes.iter().any(|(name, class)| *name.name == *draft.spec.ingress.class && is_ours(class))
+}

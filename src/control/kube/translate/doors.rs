@@ -93,11 +93,13 @@ impl Doors {
         all
     }
 
-    /// Writes the listeners that have something to serve; the others stay closed.
-    pub(super) fn open(self, draft: &mut Draft<'_>) {
+    /// Writes the listeners that have something to serve; the others stay closed, for a host that serves only Services
+    /// may need these ports for something else. `always` keeps those without TLS open: they answer 404.
+    pub(super) fn open(self, draft: &mut Draft<'_>, always: bool) {
         let cluster = draft.spec.name.clone();
         for (protocol, doors) in [(Protocol::Http, self.http), (Protocol::Https, self.https)] {
-            for door in doors.into_iter().filter(|door| !door.routes.is_empty()) {
+            let always = always && protocol == Protocol::Http;
+            for door in doors.into_iter().filter(|door| always || !door.routes.is_empty()) {
                 let listener = Listener {
                     name: format!("{cluster}/{protocol}").into(),
                     protocol,

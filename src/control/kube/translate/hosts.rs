@@ -76,6 +76,9 @@ impl Hosts {
 
     /// Whether any Ingress of the namespace has TLS for the host: then all of its paths are served over it.
     pub(super) fn is_secure(&self, namespace: &Arc<str>, host: &HostPattern) -> bool {
+        if self.secure.is_empty() {
+            return false;
+        }
         let has = |host: HostPattern| self.secure.contains(&(namespace.clone(), host));
         has(host.clone()) || parent(host).is_some_and(has)
     }

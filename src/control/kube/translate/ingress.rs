@@ -1,12 +1,13 @@
 //! Pure. Ingresses: hosts and paths on the listeners that all of them share.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::control::kube::objects::ObjectName;
 use crate::control::kube::objects::ingress::{Ingress, IngressBackend, IngressPath};
-use crate::control::kube::status::Target;
+use crate::control::kube::status::{Showing, Target};
 use crate::model::host::HostPattern;
 use crate::model::intent::{Action, PathMatch, Pool, PoolName, Route, WhenDown};
 use crate::model::problem::Origin;
@@ -28,6 +29,8 @@ struct Asker<'a> {
     own: Own,
     // `None` = refused for its annotations.
     wishes: Option<Wishes>,
+    // It has a route.
+    is_served: Cell<bool>,
 }
 
 /// Writes routes, certificates and statuses of all Ingresses.
@@ -38,9 +41,10 @@ pub(super) fn ingresses(draft: &mut Draft<'_>, parsed: &mut Parsed) {
         let origin = draft.origin::<Ingress>(name);
         let own = hosts.claim(draft, name, ingress, &origin);
         let wishes = wishes(draft, ingress, &origin);
-        askers.push(Asker { name, ingress, origin, own, wishes });
+        askers.push(Asker { name, ingress, origin, own, wishes, is_served: Cell::new(false) });
     }
-    let mut writer = Writer { doors: Doors::new(draft.spec), hosts, rooted: HashSet::new(), served: HashSet::new() };
+    let has_defaults = askers.iter().any(|asker| asker.ingress.spec.default_backend.is_some());
+    let mut writer = Writer { doors: Doors::new(draft.spec), hosts, rooted: HashSet::new(), has_defaults };
     for asker in &askers {
         writer.rules(draft, asker);
     }
@@ -51,11 +55,13 @@ pub(super) fn ingresses(draft: &mut Draft<'_>, parsed: &mut Parsed) {
     }
     for asker in askers.iter().filter(|asker| asker.wishes.is_some()) {
         let shown = writer.doors.shown(draft.spec, asker.address());
-        if writer.served.contains(asker.name) && !shown.is_empty() {
-            draft.shown.insert(Target::Ingress(asker.name.clone()), shown);
+        if asker.is_served.get() && !shown.is_empty() {
+            let (target, now) = (Target::Ingress(asker.name.clone()), &*asker.ingress.status.load_balancer.ingress);
+            draft.shown.push(Showing { target, shown: shown.into(), now });
         }
     }
-    writer.doors.open(draft);
+    let is_installed = class::is_installed(draft);
+    writer.doors.open(draft, is_installed);
     parsed.sweep(draft);
 }
 
@@ -92,8 +98,8 @@ struct Writer {
     hosts: Hosts,
     // Hosts that have a route for all paths.
     rooted: HashSet<HostPattern>,
-    // Ingresses that have a route.
-    served: HashSet<ObjectName>,
+    // Whether anyone will ask for that.
+    has_defaults: bool,
 }
 
 impl Writer {
@@ -141,12 +147,10 @@ impl Writer {
     }
 
     fn route(&mut self, draft: &Draft<'_>, asker: &Asker<'_>, host: &HostPattern, path: PathMatch, pool: PoolName) {
-        if path == PathMatch::any() {
+        if self.has_defaults && path == PathMatch::any() {
             self.rooted.insert(host.clone());
         }
-        if !self.served.contains(asker.name) {
-            self.served.insert(asker.name.clone());
-        }
+        asker.is_served.set(true);
         let is_covered = asker.own.covers(host);
         let is_secure = is_covered || self.hosts.is_secure(&asker.name.namespace, host);
         let wants_redirect = asker.wishes.as_ref().is_none_or(|wishes| wishes.redirect_https != Some(false));
@@ -189,19 +193,20 @@ fn pool(draft: &mut Draft<'_>, asker: &Asker<'_>, backend: &IngressBackend) -> P
     };
     let label = wanted.port.label();
     let name = ObjectName::new(asker.name.namespace.clone(), &*wanted.name);
-    let missing = PoolName::new(format!("{}/{name}:{label}", draft.spec.name));
+    let cluster = draft.spec.name.clone();
+    let missing = |name: &ObjectName| PoolName::new(format!("{cluster}/{name}:{label}"));
     let Some((name, service)) = draft.store.services.entry(&name) else {
         draft.problem(&asker.origin, format!("service/{name} does not exist; its requests are answered with 503"));
-        return missing;
+        return missing(&name);
     };
     if service.kind() == "ExternalName" {
         draft.problem(&asker.origin, format!("service/{name} is an ExternalName, which is not served"));
-        return missing;
+        return missing(name);
     }
     let Some(port) = service.tcp_port(&label) else {
         let have = service.ports_in_words();
         draft.problem(&asker.origin, format!("service/{name} has no TCP port {label}; it has {have}"));
-        return missing;
+        return missing(name);
     };
     match port.app_protocol.as_deref() {
         Some("https" | "HTTPS") => {
@@ -216,7 +221,7 @@ fn pool(draft: &mut Draft<'_>, asker: &Asker<'_>, backend: &IngressBackend) -> P
         }
         _ => {}
     }
-    let Some(base) = draft.wishes_of(name, service) else { return missing };
+    let Some(base) = draft.wishes_of(name, service) else { return missing(name) };
     draft.want((name, service, port), &base.pool, Some((&wishes.pool, asker.name, &asker.origin)))
 }
 

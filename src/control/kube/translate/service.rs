@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::control::kube::objects::service::{Service, ServicePort};
 use crate::control::kube::objects::{Kind, ObjectName};
-use crate::control::kube::status::{Shown, Target};
+use crate::control::kube::status::{Showing, Shown, Target};
 use crate::model::host::HostPattern;
 use crate::model::intent::{Action, Listener, ListenerKey, PathMatch, PoolName, Protocol, Route, SourceRules};
 use crate::model::problem::Origin;
@@ -65,11 +65,12 @@ fn one<'a>(
         draft.listeners.insert(ListenerKey::tcp(socket), listener(listener_name, pool, &sources, origin));
         is_placed = true;
     }
-    if is_placed && is_balanced {
-        let shown: Vec<Shown> = Shown::published(&draft.spec.services.publish, address).into_iter().collect();
-        if !shown.is_empty() {
-            draft.shown.insert(Target::Service(name.clone()), shown);
-        }
+    if is_placed
+        && is_balanced
+        && let Some(shown) = Shown::published(&draft.spec.services.publish, address)
+    {
+        let now = &service.status.load_balancer.ingress;
+        draft.shown.push(Showing { target: Target::Service(name.clone()), shown: [shown].into(), now });
     }
     Ok(())
 }
