@@ -1,3 +1,5 @@
+//! Reading folders and texts of manifests, and following a folder.
+
 use super::*;
 
 const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 80}]}\n";
