@@ -1,3 +1,72 @@
-//! The only door to Kubernetes.
+//! The only door to Kubernetes: objects in, a fragment of what was asked out.
+//!
+//! A change walks `watch` (or `manifests`) → `store` → `translate`; `status` goes the other way. Everything but
+//! `watch`, `manifests::follow` and `status::write` is pure.
 
+use crate::model::intent::Intent;
+use crate::model::problem::Problem;
+
+pub mod manifests;
+pub mod objects;
 pub mod spec;
+pub mod status;
+pub mod store;
+pub mod translate;
+
+mod watch;
+
+pub use status::Statuses;
+pub use store::Change;
+pub use watch::watch;
+
+use spec::ClusterSpec;
+use store::Store;
+use translate::Memory;
+
+/// One cluster as last seen, and what it asks for.
+#[derive(Debug)]
+pub struct Cluster {
+    spec: ClusterSpec,
+    store: Store,
+    memory: Memory,
+    // Of the objects as they are; `None` when they changed since.
+    translation: Option<Translation>,
+}
+
+/// What the objects of a cluster ask for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Translation {
+    /// Its listeners, routes, pools and certificates.
+    pub fragment: Intent,
+    /// What of it cannot be served, sorted.
+    pub problems: Vec<Problem>,
+    /// What Services and Ingresses are to show.
+    pub statuses: Statuses,
+}
+
+impl Cluster {
+    /// A cluster of which nothing is known yet.
+    pub fn new(spec: ClusterSpec) -> Self {
+        let store = Store::new(&spec.namespaces);
+        Self { spec, store, memory: Memory::default(), translation: None }
+    }
+
+    /// Takes a change in.
+    pub fn apply(&mut self, change: Change) {
+        if self.store.apply(change) {
+            self.translation = None;
+        }
+    }
+
+    /// Whether all objects were heard once; before that the translation is of a part.
+    pub fn heard_all(&self) -> bool {
+        self.store.heard_all()
+    }
+
+    /// What the objects ask for now. Parts that are as they were keep their `Arc`.
+    pub fn translate(&mut self) -> Translation {
+        let translation =
+            self.translation.take().unwrap_or_else(|| translate::translate(&self.store, &self.spec, &mut self.memory));
+        self.translation.insert(translation).clone()
+    }
+}

@@ -41,6 +41,8 @@ pub struct Proxy {
     force: watch::Sender<bool>,
     open: BTreeSet<ListenerKey>,
     missing: Vec<(ListenerKey, Pending)>,
+    /// Until the sockets of the first publication were tried.
+    first: Option<Pending>,
 }
 
 #[derive(Debug)]
@@ -76,7 +78,8 @@ impl Proxy {
             })?;
             threads.push(Thread { commands, handle });
         }
-        Ok(Self { snapshots, live, ready, threads, force, open: BTreeSet::new(), missing: Vec::new() })
+        let first = Some(ready.pending("listening sockets"));
+        Ok(Self { snapshots, live, ready, threads, force, open: BTreeSet::new(), missing: Vec::new(), first })
     }
 
     /// Opens and closes sockets as snapshots come, and tries those again that could not be opened, until the drain
@@ -86,6 +89,9 @@ impl Proxy {
         loop {
             let snapshot = self.snapshots.current();
             self.match_sockets(&snapshot).await;
+            if snapshot.generation > 0 {
+                self.first = None;
+            }
             drop(snapshot);
             let retry = async {
                 if self.missing.is_empty() { std::future::pending().await } else { tokio::time::sleep(RETRY).await }

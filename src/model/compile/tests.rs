@@ -1,1 +1,159 @@
+//! Compile is total, tells each problem in every round, and takes over what did not change.
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::host::HostPattern;
+use crate::model::intent::{Backend, CertName, PathMatch, SourceRules};
+use crate::model::secret::Secret;
+use crate::model::snapshot::Decision;
+
+fn origin(object: &str) -> Origin {
+    Origin::new("test", object)
+}
+
+fn route(host: &str, path: PathMatch, pool: &str) -> Route {
+    Route {
+        host: HostPattern::parse(host).unwrap(),
+        path,
+        action: Action::Forward(PoolName::new(pool)),
+        origin: origin(&format!("route {host}")),
+    }
+}
+
+fn listener(protocol: Protocol, routes: Vec<Route>) -> Listener {
+    Listener {
+        name: "web".into(),
+        protocol,
+        routes,
+        certs: Vec::new(),
+        strict_sni: false,
+        sources: SourceRules::default(),
+        origin: origin("listener web"),
+    }
+}
+
+fn key() -> ListenerKey {
+    ListenerKey::tcp(([127, 0, 0, 1], 80).into())
+}
+
+fn intent(listener: Listener, pools: &[&str]) -> Intent {
+    let mut intent = Intent::default();
+    intent.listeners.insert(key(), Arc::new(listener));
+    for name in pools {
+        let mut pool = Pool::new(origin(&format!("pool {name}")));
+        pool.backends = vec![Backend::new(([127, 0, 0, 1], 9001).into())];
+        intent.pools.insert(PoolName::new(*name), Arc::new(pool));
+    }
+    intent
+}
+
+fn reasons(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn an_unchanged_pool_and_listener_are_the_same_in_the_next_snapshot() {
+    let live = Live::new(1);
+    let asked = intent(listener(Protocol::Http, vec![route("*", PathMatch::any(), "site")]), &["site", "other"]);
+    let (first, problems) = compile(&asked, &Snapshot::default(), &live);
+    assert_eq!(reasons(&problems), [""; 0]);
+    let mut changed = asked.clone();
+    Arc::make_mut(changed.pools.get_mut(&PoolName::new("other")).unwrap()).retries = 5;
+    let (second, _) = compile(&changed, &first, &live);
+    let (site, other) = (PoolName::new("site"), PoolName::new("other"));
+    assert!(Arc::ptr_eq(&first.pools[&site], &second.pools[&site]));
+    assert!(!Arc::ptr_eq(&first.pools[&other], &second.pools[&other]));
+    assert!(Arc::ptr_eq(&first.listeners[&key()], &second.listeners[&key()]), "pools are found by name");
+    assert_eq!(second.generation, first.generation + 1);
+    let states = |s: &Snapshot| s.pools[&other].backends[0].state.clone();
+    assert!(Arc::ptr_eq(&states(&first), &states(&second)), "counters go on");
+}
+
+#[test]
+fn a_route_to_a_pool_that_is_missing_answers_by_itself_and_takes_no_other_route() {
+    let live = Live::new(1);
+    let routes =
+        vec![route("*", PathMatch::any(), "site"), route("*", PathMatch::Prefix("/cart".into()), "never made")];
+    let asked = intent(listener(Protocol::Http, routes), &["site"]);
+    let (first, problems) = compile(&asked, &Snapshot::default(), &live);
+    let told = "test: route *: goes to pool never made, which does not exist, so it answers 503; name one that does";
+    assert_eq!(reasons(&problems), [told]);
+    assert!(matches!(first.decide(&key(), None, "/cart/1"), Decision::NoPool { .. }));
+    assert!(matches!(first.decide(&key(), None, "/"), Decision::Forward { .. }));
+    let (_, again) = compile(&asked, &first, &live);
+    assert_eq!(reasons(&again), [told], "told in every round, though nothing changed");
+}
+
+#[test]
+fn a_bad_expression_or_a_taken_place_drops_that_route_alone() {
+    let live = Live::new(1);
+    let routes = vec![
+        route("a.test", PathMatch::any(), "site"),
+        route("b.test", PathMatch::Regex("(".into()), "site"),
+        route("a.test", PathMatch::Prefix("/".into()), "late"),
+    ];
+    let asked = intent(listener(Protocol::Http, routes), &["site", "late"]);
+    let (first, problems) = compile(&asked, &Snapshot::default(), &live);
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    let Decision::Forward { pool, .. } = first.decide(&key(), Some("a.test"), "/") else { panic!("no route") };
+    assert_eq!(pool.name.as_str(), "site");
+    let (_, again) = compile(&asked, &first, &live);
+    assert_eq!(again, problems);
+}
+
+#[test]
+fn https_without_a_usable_certificate_says_so_and_the_rest_stands() {
+    let live = Live::new(1);
+    let mut asked = intent(listener(Protocol::Https, vec![route("*", PathMatch::any(), "site")]), &["site"]);
+    let (first, problems) = compile(&asked, &Snapshot::default(), &live);
+    assert!(problems[0].reason.contains("has no certificate"), "{problems:?}");
+    let name = CertName::new("broken");
+    let cert = Cert {
+        names: vec![],
+        chain: vec![(*b"not DER").into()],
+        key: Secret::new(*b"not a key"),
+        not_after: 0,
+        origin: origin("secret broken"),
+    };
+    asked.certs.insert(name.clone(), Arc::new(cert));
+    Arc::make_mut(asked.listeners.get_mut(&key()).unwrap()).certs = vec![name, CertName::new("missing")];
+    let (second, problems) = compile(&asked, &first, &live);
+    let told = reasons(&problems).join("\n");
+    assert!(told.contains("secret broken: the certificate cannot be used"), "{told}");
+    assert!(told.contains("certificate missing does not exist"), "{told}");
+    assert!(matches!(second.decide(&key(), None, "/"), Decision::Forward { .. }));
+    let (_, again) = compile(&asked, &second, &live);
+    assert_eq!(again, problems);
+}
+
+proptest! {
+    /// Whatever is asked, compile answers, and asking again changes nothing but the generation.
+    #[test]
+    fn compile_is_total(
+        routes in proptest::collection::vec(("[a-c*]{0,3}", ".{0,8}", 0..3u8, "[pq]"), 0..12),
+        weights in proptest::collection::vec(any::<u16>(), 0..6),
+        retries: u8,
+    ) {
+        let live = Live::new(2);
+        let made = routes.iter().filter_map(|(host, path, kind, pool)| {
+            let path = match kind { 0 => PathMatch::Exact(path.as_str().into()), 1 => PathMatch::Prefix(path.as_str().into()), _ => PathMatch::Regex(path.as_str().into()) };
+            let host = HostPattern::parse(host).ok()?;
+            Some(Route { host, path, action: Action::Forward(PoolName::new(pool.as_str())), origin: origin("any") })
+        });
+        let mut asked = intent(listener(Protocol::Http, made.collect()), &["p"]);
+        let pool = Arc::make_mut(asked.pools.get_mut(&PoolName::new("p")).unwrap());
+        pool.retries = retries;
+        pool.backends = weights.iter().map(|w| Backend { weight: *w, ..Backend::new(([127, 0, 0, 1], 1).into()) }).collect();
+        let (first, problems) = compile(&asked, &Snapshot::default(), &live);
+        let (second, again) = compile(&asked, &first, &live);
+        prop_assert_eq!(problems, again);
+        prop_assert!(Arc::ptr_eq(&first.pools[&PoolName::new("p")], &second.pools[&PoolName::new("p")]));
+        for path in ["/", "//", "/a/b/c", ""] {
+            if let Decision::Forward { pool, .. } = second.decide(&key(), Some("a"), path) {
+                let picked = pool.pick(&Default::default(), 12345);
+                prop_assert_eq!(picked.is_some(), weights.iter().any(|w| *w > 0));
+            }
+        }
+    }
+}

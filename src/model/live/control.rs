@@ -11,23 +11,12 @@ use crate::model::histogram::{Histogram, HistogramSum};
 use crate::model::problem::Problem;
 
 /// Written by the control loop alone, read by the pages.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ControlState {
     problems: watch::Sender<Arc<Vec<Problem>>>,
     sources: Mutex<BTreeMap<Arc<str>, Arc<SourceState>>>,
     compile: Histogram,
     change_to_live: Histogram,
-}
-
-impl Default for ControlState {
-    fn default() -> Self {
-        Self {
-            problems: watch::Sender::default(),
-            sources: Mutex::default(),
-            compile: Histogram::default(),
-            change_to_live: Histogram::default(),
-        }
-    }
 }
 
 impl ControlState {
@@ -51,6 +40,11 @@ impl ControlState {
     pub fn source(&self, name: &Arc<str>) -> Arc<SourceState> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.entry(name.clone()).or_default().clone()
+    }
+
+    /// Forgets a source that is no longer configured.
+    pub fn forget_source(&self, name: &str) {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
     /// All sources by name.

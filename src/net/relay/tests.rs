@@ -15,7 +15,12 @@ async fn with_relay<F: Future>(
     let (client, mut inner_client) = duplex(room);
     let (backend, mut inner_backend) = duplex(room);
     let mut bytes = (0, 0);
-    let relayed = relay(&mut inner_client, &mut inner_backend, idle, |a, b| bytes = (bytes.0 + a, bytes.1 + b));
+    let relayed = async {
+        let end = relay(&mut inner_client, &mut inner_backend, idle, |a, b| bytes = (bytes.0 + a, bytes.1 + b)).await;
+        // The relay's owner closes both sides once it ended.
+        drop((inner_client, inner_backend));
+        end
+    };
     let (end, output) = tokio::join!(relayed, story(client, backend));
     (end, output, bytes)
 }
@@ -41,7 +46,7 @@ async fn each_direction_closes_by_itself() {
 
 #[tokio::test]
 async fn a_slow_sink_gets_every_byte_in_order() {
-    let sent: Vec<u8> = (0..1_000_000u32).map(|n| (n * 2_654_435_761 >> 24) as u8).collect();
+    let sent: Vec<u8> = (0..1_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let expected = sent.clone();
     let (end, (), bytes) = with_relay(777, HOUR, |mut client, mut backend| async move {
         let send = async {
@@ -76,7 +81,7 @@ async fn it_ends_when_nothing_moved_for_the_idle_time_and_not_before() {
     let (end, opened, _) = with_relay(64, idle, |mut client, backend| async move {
         let opened = Instant::now();
         for _ in 0..10 {
-            tokio::time::sleep(Duration::from_secs(30)).await;
+            sleep(Duration::from_secs(30)).await;
             client.write_all(b"x").await.unwrap();
         }
         // Both outer ends stay open until the relay gave up and closed its own.

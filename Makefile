@@ -1,0 +1,53 @@
+# The way to do everything. `make` alone lists the targets.
+
+# Set to build elsewhere than in ./target.
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+CARGO_DENY_VERSION := 0.20.2
+GUNGRAUN_VERSION := 0.20.0
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt bench versus cluster measure tools-lint tools-bench ci
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: ## four toy backends behind a proxy on loopback; no cluster, no root
+	cargo run --quiet -- demo
+
+test: ## unit, integration and layering tests
+	cargo test
+
+lint: tools-lint ## format, clippy, docs, licences and sources of dependencies
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+	cargo deny --log-level error check bans licenses sources
+
+fmt: ## format the sources
+	cargo fmt
+
+bench: tools-bench ## instruction counts of the hot paths, under valgrind
+	cargo bench --bench micro
+
+versus: ## CPU time per request beside Debian's haproxy and nginx, as a table
+	cargo build --release
+	python3 bench/versus/run.py --sluice $(abspath $(TARGET_DIR))/release/sluice --results-dir bench/results
+
+cluster: ## stories before a real Kubernetes API server (needs Go, and root or user namespaces)
+	cargo build
+	LAB_REQUIRE=1 $(MAKE) -C tests/cluster lint test SLUICE_BIN=$(abspath $(TARGET_DIR))/debug/sluice
+
+measure: ## change to live among 1,000 Services of a real API server, as a table
+	cargo build --release
+	LAB_REQUIRE=1 $(MAKE) -C tests/cluster measure SLUICE_BIN=$(abspath $(TARGET_DIR))/release/sluice
+
+tools-lint:
+	@cargo deny --version 2>/dev/null | grep -qF "$(CARGO_DENY_VERSION)" || \
+	  cargo install cargo-deny --locked --version $(CARGO_DENY_VERSION)
+
+tools-bench:
+	@command -v valgrind >/dev/null || { echo "valgrind is missing: apt-get install valgrind"; exit 1; }
+	@gungraun-runner --version 2>/dev/null | grep -qF "$(GUNGRAUN_VERSION)" || \
+	  cargo install gungraun-runner --locked --version $(GUNGRAUN_VERSION)
+
+ci: test lint cluster ## exactly what CI runs

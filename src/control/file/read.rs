@@ -1,0 +1,285 @@
+//! Pure. From the tree to values: each step that fails names the key, what is wrong and what would be right, and the
+//! reading goes on.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::fault::{At, Faults};
+use super::nearest::nearest;
+use super::node::{Key, Node, Value};
+
+/// A key that the format knows and this version does not serve, with the values that say what is done anyway.
+pub(super) type Unserved = (&'static str, &'static [&'static str]);
+
+/// The keys of one map, checked against the known ones.
+pub(super) struct Keys<'n> {
+    /// Where the map stands.
+    pub(super) at: At,
+    /// The map's own path.
+    pub(super) path: &'n str,
+    found: HashMap<&'n str, &'n Node>,
+}
+
+impl<'n> Keys<'n> {
+    /// What stands under a key; `None` when it is absent or empty.
+    pub(super) fn find(&self, key: &str) -> Option<&'n Node> {
+        self.found.get(key).copied()
+    }
+}
+
+impl Faults {
+    /// Says what is wrong with a value.
+    pub(super) fn wrong(&mut self, node: &Node, message: impl Display) {
+        if node.path.is_empty() {
+            self.add(node.at, message.to_string());
+        } else {
+            self.add(node.at, format!("{}: {message}", node.path));
+        }
+    }
+
+    /// Says that a value of one kind was expected and another is there.
+    fn expected(&mut self, node: &Node, right: &str) {
+        self.wrong(node, format_args!("is {}; write {right}", node.value));
+    }
+
+    /// The entries of a map whose keys are names the user gives. Repeated and malformed names are left out.
+    pub(super) fn named<'n>(&mut self, node: &'n Node, of: &str) -> Vec<(&'n Key, &'n Node)> {
+        let entries = self.entries(node, &format!("one key for each {of}, its name"));
+        let mut seen = HashMap::new();
+        let mut named = Vec::new();
+        for (key, value) in entries {
+            let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+            if key.text.is_empty() || key.text.len() > 63 || !key.text.chars().all(fits) {
+                let name: String = key.text.chars().take(80).collect();
+                self.add(key.at, format!("{of} name {name:?}: write 1 to 63 of a-z, 0-9, '-', '_' and '.'"));
+            } else if self.is_first(&mut seen, key, &value.path) {
+                named.push((key, value));
+            }
+        }
+        named
+    }
+
+    /// The keys of a map, each of which must be known.
+    pub(super) fn keys<'n>(&mut self, node: &'n Node, known: &[&str], unserved: &[Unserved]) -> Option<Keys<'n>> {
+        if !matches!(node.value, Value::Map(_) | Value::Nothing) {
+            self.expected(node, &format!("keys: {}", known.join(", ")));
+            return None;
+        }
+        let mut seen = HashMap::new();
+        let mut found = HashMap::new();
+        for (key, value) in self.entries(node, "keys") {
+            if !self.is_first(&mut seen, key, &value.path) {
+                continue;
+            }
+            if known.contains(&key.text.as_str()) {
+                if !matches!(value.value, Value::Nothing) {
+                    found.insert(key.text.as_str(), value);
+                }
+            } else if let Some((_, harmless)) = unserved.iter().find(|(name, _)| *name == key.text) {
+                self.check_unserved(key, value, harmless);
+            } else {
+                self.unknown(key, &node.path, known);
+            }
+        }
+        Some(Keys { at: node.at, path: &node.path, found })
+    }
+
+    fn entries<'n>(&mut self, node: &'n Node, right: &str) -> &'n [(Key, Node)] {
+        match &node.value {
+            Value::Map(entries) => entries,
+            Value::Nothing => &[],
+            _ => {
+                self.expected(node, right);
+                &[]
+            }
+        }
+    }
+
+    fn is_first<'n>(&mut self, seen: &mut HashMap<&'n str, At>, key: &'n Key, path: &str) -> bool {
+        if let Some(first) = seen.get(key.text.as_str()) {
+            self.add(key.at, format!("{path}: is written twice, first in line {}; keep one", first.line));
+            return false;
+        }
+        seen.insert(&key.text, key.at);
+        true
+    }
+
+    fn check_unserved(&mut self, key: &Key, value: &Node, harmless: &[&str]) {
+        let shown = match &value.value {
+            Value::Text(text) => text.clone(),
+            Value::Nothing => "none".to_owned(),
+            Value::List(items) if items.is_empty() => "none".to_owned(),
+            other => other.to_string(),
+        };
+        if !harmless.contains(&shown.as_str()) {
+            let path = &value.path;
+            self.add(key.at, format!("{path}: is not served by this version; leave it out"));
+        }
+    }
+
+    fn unknown(&mut self, key: &Key, within: &str, known: &[&str]) {
+        let name: String = key.text.chars().take(80).collect();
+        let place = if within.is_empty() { "at the top".to_owned() } else { format!("in {within}") };
+        let meant = nearest(&name, known.iter().copied()).map(|m| format!("did you mean {m:?}? ")).unwrap_or_default();
+        self.add(key.at, format!("unknown key {name:?} {place}; {meant}known here: {}", known.join(", ")));
+    }
+
+    /// Text. Numbers are taken as they are written, so that a pool may be called 1.
+    pub(super) fn text(&mut self, node: &Node, right: &str) -> Option<String> {
+        match &node.value {
+            Value::Text(text) => Some(text.clone()),
+            Value::Whole(number) => Some(number.to_string()),
+            Value::Switch(_) | Value::Real(_) => {
+                self.expected(node, &format!("{right}, in quotes"));
+                None
+            }
+            _ => {
+                self.expected(node, right);
+                None
+            }
+        }
+    }
+
+    /// Text that a type can parse; `right` says what it should look like.
+    pub(super) fn parsed<T: FromStr>(&mut self, node: &Node, right: &str) -> Option<T> {
+        let text = self.text(node, right)?;
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            self.expected(node, right);
+        }
+        parsed
+    }
+
+    /// A whole number within a range.
+    pub(super) fn whole(&mut self, node: &Node, range: RangeInclusive<i64>) -> Option<i64> {
+        match node.value {
+            Value::Whole(number) if range.contains(&number) => Some(number),
+            _ => {
+                self.expected(node, &format!("a whole number from {} to {}", range.start(), range.end()));
+                None
+            }
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn switch(&mut self, node: &Node) -> Option<bool> {
+        match node.value {
+            Value::Switch(on) => Some(on),
+            _ => {
+                self.expected(node, "true or false");
+                None
+            }
+        }
+    }
+
+    /// One of some words. `unserved` are words of the format that this version does not serve.
+    pub(super) fn choice<T: Copy>(&mut self, node: &Node, words: &[(&str, T)], unserved: &[&str]) -> Option<T> {
+        let right = words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or ");
+        let text = self.text(node, &right)?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Some(*value);
+        }
+        // A word with an argument is known by its beginning: `hash:uri`.
+        let kind = text.split(':').next().unwrap_or_default();
+        if unserved.contains(&kind) {
+            self.wrong(node, format_args!("{text} is not served by this version; write {right}"));
+        } else {
+            self.expected(node, &right);
+        }
+        None
+    }
+
+    /// A time such as `500ms`, `1m30s` or `2h`, within a range.
+    pub(super) fn duration(&mut self, node: &Node, range: RangeInclusive<Duration>) -> Option<Duration> {
+        let right = format!("a time with its unit, from {} to {}", written(*range.start()), written(*range.end()));
+        let parsed = match &node.value {
+            Value::Text(text) => parse_duration(text),
+            Value::Whole(0) => Some(Duration::ZERO),
+            _ => None,
+        };
+        match parsed.filter(|duration| range.contains(duration)) {
+            Some(duration) => Some(duration),
+            None => {
+                self.expected(node, &format!("{right}, like 500ms, 1s or 5m"));
+                None
+            }
+        }
+    }
+
+    /// The items of a list.
+    pub(super) fn list<'n>(&mut self, node: &'n Node, right: &str) -> &'n [Node] {
+        match &node.value {
+            Value::List(items) => items,
+            _ => {
+                self.expected(node, right);
+                &[]
+            }
+        }
+    }
+}
+
+/// The items of a list, or the one value that stands for a list of one.
+pub(super) fn one_or_list(node: &Node) -> &[Node] {
+    match &node.value {
+        Value::List(items) => items,
+        _ => std::slice::from_ref(node),
+    }
+}
+
+/// Parts such as `1h30m`, each a whole number and its unit, added up.
+fn parse_duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut sum = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let millis = match &rest[..letters] {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        sum = sum.checked_add(Duration::from_millis(number.checked_mul(millis)?))?;
+        rest = &rest[letters..];
+    }
+    (!text.is_empty()).then_some(sum)
+}
+
+fn written(duration: Duration) -> String {
+    match duration.as_millis() {
+        0 => "0s".to_owned(),
+        ms if ms % 86_400_000 == 0 => format!("{}d", ms / 86_400_000),
+        ms if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
+        ms if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
+        ms if ms % 1_000 == 0 => format!("{}s", ms / 1_000),
+        ms => format!("{ms}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_whole_numbers_with_units() {
+        for (text, millis) in
+            [("500ms", 500), ("1s", 1_000), ("5m", 300_000), ("1h30m", 5_400_000), ("2d", 172_800_000)]
+        {
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "5", "s", "1.5s", "-1s", "1 s", "1w", "99999999999999999999s", "18446744073709551615d", "1sé"]
+        {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+        for (millis, text) in [(0, "0s"), (90_000, "90s"), (3_600_000, "1h"), (100, "100ms"), (86_400_000, "1d")] {
+            assert_eq!(written(Duration::from_millis(millis)), text);
+        }
+    }
+}

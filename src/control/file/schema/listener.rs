@@ -1,0 +1,221 @@
+//! Pure. `listeners:`.
+
+use std::sync::Arc;
+
+use super::Door;
+use crate::control::file::nearest::nearest;
+use crate::control::file::node::{Key, Node, Value};
+use crate::control::file::read::Keys;
+use crate::control::pem;
+use crate::model::host::HostPattern;
+use crate::model::intent::{
+    Action, CertName, Intent, Listener, ListenerKey, PathMatch, PoolName, Protocol, Route, SourceRules,
+};
+use crate::model::route::Matcher;
+
+/// How many names an error lists.
+const SHOWN: usize = 10;
+
+impl Door<'_> {
+    /// Adds a fragment for each listener, so that `merge` unites those that share an address.
+    pub(super) fn listeners(&mut self, node: &Node, into: &mut Vec<Intent>) {
+        for (name, node) in self.faults.named(node, "listener") {
+            if let Some(fragment) = self.listener(name, node) {
+                into.push(fragment);
+            }
+        }
+    }
+
+    fn listener(&mut self, name: &Key, node: &Node) -> Option<Intent> {
+        let known = ["bind", "protocol", "routes", "pool", "certificates", "allow", "deny"];
+        let unserved = [
+            ("accept_proxy_protocol", &["none"][..]),
+            ("acme", &["none"][..]),
+            ("max_connections", &["0", "none"][..]),
+        ];
+        let keys = self.faults.keys(node, &known, &unserved)?;
+        let origin = self.origin(format!("listener {}", name.text), name.at);
+        let protocol = self.protocol(name, &keys);
+        let addresses = match keys.find("bind") {
+            Some(node) => self.binds(node),
+            None => {
+                let path = &node.path;
+                self.faults.add(name.at, format!("{path}: has no bind; add bind: 127.0.0.1:8080"));
+                Vec::new()
+            }
+        };
+        let mut fragment = Intent::default();
+        let listener = Arc::new(Listener {
+            name: name.text.as_str().into(),
+            protocol,
+            routes: self.routes(name, protocol, &keys),
+            certs: self.certificates(name, protocol, &keys, &mut fragment),
+            strict_sni: false,
+            sources: SourceRules {
+                allow: keys.find("allow").map(|node| self.ranges(node)).unwrap_or_default(),
+                deny: keys.find("deny").map(|node| self.ranges(node)).unwrap_or_default(),
+            },
+            origin,
+        });
+        fragment.listeners = addresses.into_iter().map(|a| (ListenerKey::tcp(a), listener.clone())).collect();
+        Some(fragment)
+    }
+
+    fn protocol(&mut self, name: &Key, keys: &Keys<'_>) -> Protocol {
+        let words = [("tcp", Protocol::Tcp), ("http", Protocol::Http), ("https", Protocol::Https)];
+        match keys.find("protocol") {
+            Some(node) => self.faults.choice(node, &words, &["udp", "tls-passthrough"]).unwrap_or(Protocol::Http),
+            None => {
+                let path = keys.path;
+                self.faults.add(name.at, format!("{path}: has no protocol; add protocol: tcp, http or https"));
+                Protocol::Http
+            }
+        }
+    }
+
+    fn routes(&mut self, name: &Key, protocol: Protocol, keys: &Keys<'_>) -> Vec<Route> {
+        let mut routes = Vec::new();
+        if let Some(node) = keys.find("routes") {
+            if protocol == Protocol::Tcp {
+                self.faults.wrong(node, "a tcp listener has nothing to route by; write pool: instead");
+                return routes;
+            }
+            let items = self.faults.list(node, "a list like [{host: shop.example.test, path: /cart, pool: cart}]");
+            for (number, item) in items.iter().enumerate() {
+                routes.extend(self.route(name, number + 1, item));
+            }
+        }
+        if let Some(node) = keys.find("pool") {
+            // Not the listener's own origin: a clash on the catch-all is told where the pool is written.
+            let origin = self.origin(format!("listener {} pool", name.text), node.at);
+            if let Some(action) = self.forward(node) {
+                routes.push(Route { host: HostPattern::Any, path: PathMatch::any(), action, origin });
+            }
+        } else if keys.find("routes").is_none() {
+            let right = if protocol == Protocol::Tcp { "pool: NAME" } else { "pool: NAME or routes: [{pool: NAME}]" };
+            let path = keys.path;
+            self.faults.add(name.at, format!("{path}: leads nowhere; add {right}"));
+        }
+        routes
+    }
+
+    fn route(&mut self, name: &Key, number: usize, node: &Node) -> Option<Route> {
+        let keys = self.faults.keys(node, &["host", "path", "exact", "regex", "pool"], &[])?;
+        let origin = self.origin(format!("listener {} route {number}", name.text), node.at);
+        let host = match keys.find("host") {
+            Some(node) => self.host(node),
+            None => Some(HostPattern::Any),
+        };
+        let path = self.path_match(node, &keys);
+        let Some(pool) = keys.find("pool") else {
+            self.faults.wrong(node, "leads nowhere; add pool: NAME");
+            return None;
+        };
+        Some(Route { action: self.forward(pool)?, host: host?, path: path?, origin })
+    }
+
+    fn path_match(&mut self, route: &Node, keys: &Keys<'_>) -> Option<PathMatch> {
+        let ways = ["path", "exact", "regex"].map(|way| keys.find(way).map(|node| (way, node)));
+        let mut ways = ways.into_iter().flatten();
+        let Some((way, node)) = ways.next() else { return Some(PathMatch::any()) };
+        if let Some((other, _)) = ways.next() {
+            self.faults.wrong(route, format_args!("has both {way}: and {other}:; keep one"));
+            return None;
+        }
+        let text: Arc<str> = self.faults.text(node, "a path like /cart")?.into();
+        if way == "regex" {
+            let path = PathMatch::Regex(text);
+            return match Matcher::new(&path) {
+                Ok(_) => Some(path),
+                Err(reason) => {
+                    self.faults.wrong(node, format_args!("{}; write one like ^/v[0-9]+/", one_line(&reason)));
+                    None
+                }
+            };
+        }
+        if !text.starts_with('/') || text.contains(['?', '#']) || text.contains(char::is_whitespace) {
+            self.faults.wrong(node, format_args!("{} is not a path; write one like /cart", node.value));
+            return None;
+        }
+        Some(if way == "exact" { PathMatch::Exact(text) } else { PathMatch::Prefix(text) })
+    }
+
+    fn forward(&mut self, node: &Node) -> Option<Action> {
+        let name = PoolName::new(self.faults.text(node, "the name of a pool")?);
+        let pools = self.pools.as_deref().unwrap_or_default();
+        if !pools.contains(&name) {
+            let meant = nearest(name.as_str(), pools.iter().map(PoolName::as_str));
+            let right = match meant {
+                Some(meant) => format!("did you mean {meant:?}?"),
+                None if pools.is_empty() => "add it under pools:".to_owned(),
+                None => {
+                    let some: Vec<_> = pools.iter().take(SHOWN).map(PoolName::as_str).collect();
+                    format!("there are: {}{}", some.join(", "), if pools.len() > SHOWN { ", …" } else { "" })
+                }
+            };
+            self.faults.wrong(node, format_args!("there is no pool {:?}; {right}", name.as_str()));
+            return None;
+        }
+        Some(Action::Forward(name))
+    }
+
+    fn certificates(&mut self, name: &Key, protocol: Protocol, keys: &Keys<'_>, into: &mut Intent) -> Vec<CertName> {
+        let Some(node) = keys.find("certificates") else {
+            if protocol == Protocol::Https {
+                let path = keys.path;
+                let right = "certificates: [{cert: tls.crt, key: tls.key}]";
+                self.faults.add(name.at, format!("{path}: is https but has no certificate; add {right}"));
+            }
+            return Vec::new();
+        };
+        if protocol != Protocol::Https {
+            let right = "write protocol: https or leave it out";
+            self.faults.wrong(node, format_args!("is for https; this listener is {protocol}: {right}"));
+        }
+        let items = self.faults.list(node, "a list like [{cert: tls.crt, key: tls.key}]");
+        if items.is_empty() && protocol == Protocol::Https {
+            self.faults.wrong(node, "is empty, so no handshake can succeed; add {cert: tls.crt, key: tls.key}");
+        }
+        let mut names = Vec::with_capacity(items.len());
+        for (number, item) in items.iter().enumerate() {
+            names.extend(self.certificate(name, number + 1, item, into));
+        }
+        names
+    }
+
+    fn certificate(&mut self, listener: &Key, number: usize, node: &Node, into: &mut Intent) -> Option<CertName> {
+        let keys = self.faults.keys(node, &["cert", "key"], &[("acme", &[])])?;
+        if matches!(&node.value, Value::Map(entries) if entries.iter().any(|(key, _)| key.text == "acme")) {
+            return None;
+        }
+        let mut content = [None, None];
+        for (slot, key) in content.iter_mut().zip(["cert", "key"]) {
+            match keys.find(key) {
+                Some(node) => *slot = self.content(node),
+                None => self.faults.wrong(node, format_args!("has no {key}; add {key}: and the path of a PEM file")),
+            }
+        }
+        let [Some(cert), Some(key)] = content else { return None };
+        let origin = self.origin(format!("listener {} certificate {number}", listener.text), node.at);
+        match pem::parse(&cert, &key, &origin) {
+            Ok(cert) => {
+                let name = CertName::new(format!("{}/{number}", listener.text));
+                into.certs.insert(name.clone(), Arc::new(cert));
+                Some(name)
+            }
+            Err(error) => {
+                self.faults.wrong(node, error);
+                None
+            }
+        }
+    }
+}
+
+/// The words of an error that draws a picture over several lines: its last line says what is wrong.
+fn one_line(reason: &str) -> String {
+    let first = reason.lines().next().unwrap_or_default();
+    match reason.lines().last() {
+        Some(last) if last != first => format!("{} {}", first.trim_end(), last.trim()),
+        _ => first.to_owned(),
+    }
+}

@@ -1,0 +1,237 @@
+//! Pure. Annotations of Services and Ingresses, parsed. A new annotation begins here: a line in [`KNOWN`], a field in
+//! [`Wishes`], an arm in [`Reader::take`].
+//!
+//! A wrong value refuses its object: nobody can say what was meant. So does an annotation that guards something and
+//! cannot be honoured; all others are told and the object is served without.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::control::kube::objects::{Meta, OURS};
+use crate::control::kube::spec::Reach;
+use crate::model::intent::{Balance, Pool, Probe, ProbeKind};
+
+mod values;
+
+pub(super) use values::range;
+
+/// The kind of object that carries annotations.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum On {
+    /// A Service.
+    Service,
+    /// An Ingress.
+    Ingress,
+}
+
+/// What the annotations of an object ask for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wishes {
+    /// For the pools.
+    pub pool: PoolWishes,
+    /// `expose`: ports to listen on, and the Service's port each is for; `None` = its only one.
+    pub expose: Vec<(u16, Option<String>)>,
+    /// `listen`: the Service's ports, by name or number, that are listened to on another.
+    pub listen: Vec<(String, u16)>,
+    /// `address`: where to listen.
+    pub address: Option<IpAddr>,
+    /// `allow-source-ranges`.
+    pub allow: Vec<IpNet>,
+    /// `deny-source-ranges`.
+    pub deny: Vec<IpNet>,
+    /// `redirect-https`.
+    pub redirect_https: Option<bool>,
+}
+
+/// What annotations ask of a pool.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PoolWishes {
+    /// `reach`.
+    pub reach: Option<Reach>,
+    balance: Option<Balance>,
+    // The inner `None`: no probe at all.
+    probe: Option<Option<ProbeKind>>,
+    probe_interval: Option<Duration>,
+    connect: Option<Duration>,
+    response: Option<Duration>,
+    idle: Option<Duration>,
+    retries: Option<u8>,
+}
+
+impl PoolWishes {
+    /// These wishes, and those of `base` where these say nothing.
+    pub fn over(&self, base: &Self) -> Self {
+        Self {
+            reach: self.reach.or(base.reach),
+            balance: self.balance.or(base.balance),
+            probe: self.probe.clone().or_else(|| base.probe.clone()),
+            probe_interval: self.probe_interval.or(base.probe_interval),
+            connect: self.connect.or(base.connect),
+            response: self.response.or(base.response),
+            idle: self.idle.or(base.idle),
+            retries: self.retries.or(base.retries),
+        }
+    }
+
+    /// Makes a pool as wished.
+    pub fn apply(&self, pool: &mut Pool) {
+        pool.balance = self.balance.unwrap_or(pool.balance);
+        pool.retries = self.retries.unwrap_or(pool.retries);
+        pool.timeouts.connect = self.connect.unwrap_or(pool.timeouts.connect);
+        pool.timeouts.response = self.response.unwrap_or(pool.timeouts.response);
+        pool.timeouts.idle = self.idle.unwrap_or(pool.timeouts.idle);
+        match &self.probe {
+            Some(None) => pool.probe = None,
+            Some(Some(kind)) => pool.probe = Some(Probe { kind: kind.clone(), ..Probe::default() }),
+            None => {}
+        }
+        if let (Some(every), Some(probe)) = (self.probe_interval, &mut pool.probe) {
+            probe.every = every;
+        }
+    }
+}
+
+/// What is wrong with an annotation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Complaint {
+    /// What is wrong and what would be right.
+    pub reason: String,
+    /// Whether the object must not be served for it.
+    pub refuses: bool,
+}
+
+/// Where an annotation has a meaning in this version.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Served {
+    Both,
+    Services,
+    Ingresses,
+    NotYet,
+}
+
+/// All annotations there are: name, where it is served, whether it guards something, so that an object must not be
+/// served without it.
+const KNOWN: &[(&str, Served, bool)] = &[
+    ("accept-proxy-protocol", Served::NotYet, true),
+    ("address", Served::Both, true),
+    ("allow-source-ranges", Served::Services, true),
+    ("backend-protocol", Served::Both, true),
+    ("balance", Served::Both, false),
+    ("connect-timeout", Served::Both, false),
+    ("deny-source-ranges", Served::Services, true),
+    ("expose", Served::Services, false),
+    ("hsts", Served::NotYet, true),
+    ("idle-timeout", Served::Both, false),
+    ("listen", Served::Services, false),
+    ("max-connections", Served::NotYet, false),
+    ("probe", Served::Both, false),
+    ("probe-interval", Served::Both, false),
+    ("proxy-protocol", Served::NotYet, true),
+    ("queue-wait", Served::NotYet, false),
+    ("rate-limit", Served::NotYet, true),
+    ("reach", Served::Both, false),
+    ("redirect-https", Served::Ingresses, false),
+    ("request-headers", Served::NotYet, true),
+    ("response-headers", Served::NotYet, true),
+    ("response-timeout", Served::Both, false),
+    ("retries", Served::Both, false),
+    ("rewrite-path", Served::NotYet, true),
+    ("slow-start", Served::NotYet, false),
+    ("sticky", Served::NotYet, false),
+    ("weight", Served::NotYet, false),
+];
+
+/// Reads the annotations of an object that are ours.
+pub fn read(on: On, meta: &Meta) -> (Wishes, Vec<Complaint>) {
+    let mut reader = Reader { wishes: Wishes::default(), complaints: Vec::new() };
+    for (key, value) in &meta.annotations {
+        if let Some(name) = key.strip_prefix(OURS) {
+            reader.read(on, name, value.trim());
+        }
+    }
+    (reader.wishes, reader.complaints)
+}
+
+struct Reader {
+    wishes: Wishes,
+    complaints: Vec<Complaint>,
+}
+
+impl Reader {
+    fn read(&mut self, on: On, name: &str, value: &str) {
+        let Some((name, served, guards)) = KNOWN.iter().find(|(known, ..)| *known == name) else {
+            return self.unknown(name);
+        };
+        let elsewhere = match (served, on) {
+            (Served::Both, _) | (Served::Services, On::Service) | (Served::Ingresses, On::Ingress) => {
+                if let Err(right) = self.take(name, value) {
+                    self.complain(format!("annotation {OURS}{name}: {value:?} is wrong; {right}"), true);
+                }
+                return;
+            }
+            (Served::Services, On::Ingress) => "is served on Services only",
+            (Served::Ingresses, On::Service) => "is served on Ingresses only",
+            (Served::NotYet, _) => "is not served by this version",
+        };
+        self.complain(format!("annotation {OURS}{name} {elsewhere}; take it off"), *guards);
+    }
+
+    /// A name that nearly is one of those that guard is taken for it.
+    fn unknown(&mut self, name: &str) {
+        let near =
+            KNOWN.iter().map(|known| (values::distance(known.0, name), known)).min_by_key(|(distance, _)| *distance);
+        match near.filter(|(distance, _)| *distance <= 3) {
+            Some((_, (known, _, guards))) => {
+                self.complain(format!("annotation {OURS}{name} does not exist; {OURS}{known} does"), *guards);
+            }
+            None => {
+                let all: Vec<&str> = KNOWN.iter().filter(|k| k.1 != Served::NotYet).map(|k| k.0).collect();
+                self.complain(format!("annotation {OURS}{name} does not exist; there are {}", all.join(", ")), false);
+            }
+        }
+    }
+
+    fn complain(&mut self, mut reason: String, refuses: bool) {
+        if refuses {
+            reason.push_str(" (until then the object is not served)");
+        }
+        self.complaints.push(Complaint { reason, refuses });
+    }
+
+    /// Takes a value over; the error says what would be right.
+    fn take(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let wishes = &mut self.wishes;
+        match name {
+            "address" => wishes.address = Some(values::address(value)?),
+            "allow-source-ranges" => wishes.allow = values::ranges(value)?,
+            "backend-protocol" => values::one_of(value, &[("http", ())])?,
+            "balance" => {
+                let known = [("round-robin", Balance::RoundRobin), ("least-connections", Balance::LeastConnections)];
+                wishes.pool.balance = Some(values::one_of(value, &known)?);
+            }
+            "connect-timeout" => wishes.pool.connect = Some(values::duration(value, "10ms", "5m")?),
+            "deny-source-ranges" => wishes.deny = values::ranges(value)?,
+            "expose" => wishes.expose = values::expose(value)?,
+            "idle-timeout" => wishes.pool.idle = Some(values::duration(value, "1s", "720h")?),
+            "listen" => wishes.listen = values::listen(value)?,
+            "probe" => wishes.pool.probe = Some(values::probe(value)?),
+            "probe-interval" => wishes.pool.probe_interval = Some(values::duration(value, "100ms", "1h")?),
+            "reach" => {
+                let known = [("auto", Reach::Auto), ("nodeport", Reach::NodePort), ("pod", Reach::Pod)];
+                wishes.pool.reach = Some(values::one_of(value, &known)?);
+            }
+            "redirect-https" => {
+                wishes.redirect_https = Some(values::one_of(value, &[("true", true), ("false", false)])?)
+            }
+            "response-timeout" => wishes.pool.response = Some(values::duration(value, "10ms", "24h")?),
+            "retries" => wishes.pool.retries = Some(values::number(value, 0, 10)?),
+            _ => return Err("it is known but not read".to_owned()),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+use super::*;
+
+fn meta(annotations: &[(&str, &str)]) -> Meta {
+    let entry = |(name, value): &(&str, &str)| (format!("{OURS}{name}").into(), (*value).into());
+    Meta { annotations: annotations.iter().map(entry).collect(), ..Meta::default() }
+}
+
+fn good(on: On, annotations: &[(&str, &str)]) -> Wishes {
+    let (wishes, complaints) = read(on, &meta(annotations));
+    assert_eq!(complaints, []);
+    wishes
+}
+
+fn complaint(on: On, name: &str, value: &str) -> Complaint {
+    let (_, mut complaints) = read(on, &meta(&[(name, value)]));
+    assert_eq!(complaints.len(), 1, "{name}: {value}");
+    complaints.remove(0)
+}
+
+#[test]
+fn good_values_are_taken() {
+    let wishes = good(
+        On::Service,
+        &[
+            ("expose", "8080:http"),
+            ("listen", "https=8443, 80=8081"),
+            ("address", "192.0.2.10"),
+            ("allow-source-ranges", "10.0.0.0/8, 192.0.2.7"),
+            ("backend-protocol", "http"),
+        ],
+    );
+    assert_eq!(wishes.expose, [(8080, Some("http".to_owned()))]);
+    assert_eq!(wishes.listen, [("https".to_owned(), 8443), ("80".to_owned(), 8081)]);
+    assert_eq!(wishes.allow.len(), 2);
+    assert_eq!(good(On::Service, &[("expose", "25")]).expose, [(25, None)]);
+    assert_eq!(good(On::Ingress, &[("redirect-https", "false")]).redirect_https, Some(false));
+}
+
+#[test]
+fn an_ingress_wishes_over_its_service() {
+    let base = good(On::Service, &[("balance", "least-connections"), ("probe", "none"), ("retries", "0")]).pool;
+    let own = good(On::Ingress, &[("probe", "http:/healthz"), ("probe-interval", "250ms")]).pool;
+    let mut pool = Pool::new(crate::model::problem::Origin::new("home", "x"));
+    own.over(&base).apply(&mut pool);
+    let probe = pool.probe.clone().unwrap();
+    assert_eq!((pool.balance, pool.retries), (Balance::LeastConnections, 0));
+    assert_eq!(probe.every, Duration::from_millis(250));
+    assert!(matches!(&probe.kind, ProbeKind::Http { path, .. } if &**path == "/healthz"));
+    base.apply(&mut pool);
+    assert_eq!(pool.probe, None);
+}
+
+#[test]
+fn wrong_values_refuse_and_say_what_is_right() {
+    for (name, value) in [
+        ("address", "web"),
+        ("allow-source-ranges", ""),
+        ("allow-source-ranges", "10.0.0.0/40"),
+        ("backend-protocol", "https"),
+        ("balance", "random"),
+        ("connect-timeout", "0s"),
+        ("connect-timeout", "5"),
+        ("expose", "0"),
+        ("expose", "80:"),
+        ("idle-timeout", "99999999999999999999h"),
+        ("listen", "https"),
+        ("probe", "http:healthz"),
+        ("probe", "http:/a b"),
+        ("probe-interval", "10ms"),
+        ("reach", "node"),
+        ("response-timeout", "-1s"),
+        ("retries", "11"),
+    ] {
+        let complaint = complaint(On::Service, name, value);
+        assert!(complaint.refuses && complaint.reason.contains("it is "), "{}", complaint.reason);
+    }
+}
+
+#[test]
+fn what_guards_and_cannot_be_served_refuses_and_the_rest_does_not() {
+    assert!(complaint(On::Ingress, "allow-source-ranges", "10.0.0.0/8").refuses);
+    assert!(complaint(On::Service, "rate-limit", "1/s per source").refuses);
+    assert!(!complaint(On::Service, "sticky", "source").refuses);
+    assert!(!complaint(On::Service, "redirect-https", "true").refuses);
+}
+
+#[test]
+fn a_slip_of_the_pen_is_named_and_refuses_where_it_might_guard() {
+    let slip = complaint(On::Service, "allow-source-range", "10.0.0.0/8");
+    assert!(slip.refuses && slip.reason.contains("sluice.dev/allow-source-ranges"), "{}", slip.reason);
+    assert!(!complaint(On::Service, "balanse", "round-robin").refuses);
+    assert!(!complaint(On::Service, "colour-of-the-sky", "blue").refuses);
+}
+
+#[test]
+fn every_served_annotation_is_read() {
+    for (name, served, _) in KNOWN {
+        let on = if *served == Served::Ingresses { On::Ingress } else { On::Service };
+        if *served != Served::NotYet {
+            assert!(!complaint(on, name, "?!").reason.contains("not read"), "{name}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Pure. The values of annotations. Every error says what would be right.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::model::intent::ProbeKind;
+
+/// One of some words.
+pub(super) fn one_of<T: Copy>(value: &str, known: &[(&str, T)]) -> Result<T, String> {
+    known.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+        format!("it is {}", words.join(" or "))
+    })
+}
+
+/// A whole number within bounds.
+pub(super) fn number<T: FromStr + PartialOrd + std::fmt::Display>(value: &str, least: T, most: T) -> Result<T, String> {
+    let wrong = || format!("it is a number from {least} to {most}");
+    value.parse().ok().filter(|number| *number >= least && *number <= most).ok_or_else(wrong)
+}
+
+/// A length of time like `500ms`, `5s`, `2m`, `1h`, within bounds that are written the same way.
+pub(super) fn duration(value: &str, least: &str, most: &str) -> Result<Duration, String> {
+    let wrong = || format!("it is a time from {least} to {most}, like 500ms, 5s, 2m or 1h");
+    let bound = |text| time(text).ok_or_else(wrong);
+    let (time, least, most) = (time(value).ok_or_else(wrong)?, bound(least)?, bound(most)?);
+    if time < least || time > most { Err(wrong()) } else { Ok(time) }
+}
+
+fn time(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = (text[..digits].parse::<u64>().ok()?, &text[digits..]);
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(number.checked_mul(millis)?))
+}
+
+/// An address.
+pub(super) fn address(value: &str) -> Result<IpAddr, String> {
+    value.parse().map_err(|_| "it is an address like 192.0.2.10".to_owned())
+}
+
+/// Addresses and ranges, at least one.
+pub(super) fn ranges(value: &str) -> Result<Vec<IpNet>, String> {
+    value.split(',').map(|part| range(part.trim())).collect()
+}
+
+/// A range, or a single address.
+pub(in crate::control::kube::translate) fn range(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse()
+        .or_else(|_| one())
+        .map_err(|_| "it is ranges like 10.0.0.0/8, 192.0.2.7, with commas between".to_owned())
+}
+
+fn port(text: &str) -> Option<u16> {
+    text.trim().parse().ok().filter(|port| *port != 0)
+}
+
+/// `PORT[:PORTNAME]`, several with commas between.
+pub(super) fn expose(value: &str) -> Result<Vec<(u16, Option<String>)>, String> {
+    let one = |part: &str| match part.split_once(':') {
+        None => Some((port(part)?, None)),
+        Some((number, name)) => Some((port(number)?, Some(name.trim().to_owned()).filter(|name| !name.is_empty())?))
+            .map(|(n, s)| (n, Some(s))),
+    };
+    let wrong =
+        || "it is PORT or PORT:PORTNAME, like 8080:http, with the name of one of the Service's ports".to_owned();
+    value.split(',').map(one).collect::<Option<_>>().ok_or_else(wrong)
+}
+
+/// `PORTNAME=PORT`, several with commas between.
+pub(super) fn listen(value: &str) -> Result<Vec<(String, u16)>, String> {
+    let one = |part: &str| {
+        let (name, number) = part.split_once('=')?;
+        Some((Some(name.trim().to_owned()).filter(|name| !name.is_empty())?, port(number)?))
+    };
+    let wrong = || "it is PORTNAME=PORT, like https=8443, with commas between several".to_owned();
+    value.split(',').map(one).collect::<Option<_>>().ok_or_else(wrong)
+}
+
+/// `tcp`, `none` or `http:/path`.
+pub(super) fn probe(value: &str) -> Result<Option<ProbeKind>, String> {
+    match value {
+        "none" => return Ok(None),
+        "tcp" => return Ok(Some(ProbeKind::Tcp)),
+        _ => {}
+    }
+    let path =
+        value.strip_prefix("http:").filter(|path| path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic()));
+    match path {
+        Some(path) => Ok(Some(ProbeKind::Http { path: Arc::from(path), host: None, port: None })),
+        None => Err("it is tcp, none or http:/path".to_owned()),
+    }
+}
+
+/// How many letters must change to make `a` of `b`.
+pub(super) fn distance(a: &str, b: &str) -> usize {
+    // A name of a hundred letters is near to none of ours.
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

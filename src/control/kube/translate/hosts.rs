@@ -1,0 +1,122 @@
+//! Pure. Whose each host is, and which hosts are served over TLS.
+//!
+//! A host belongs to the namespace that claimed it first, by a rule or by `tls`. An Ingress that is refused for its
+//! annotations claims all the same: a slip of the pen must not hand its traffic to a neighbour.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::control::kube::objects::ObjectName;
+use crate::control::kube::objects::ingress::Ingress;
+use crate::model::host::HostPattern;
+use crate::model::problem::Origin;
+
+use super::Draft;
+
+/// The hosts of one Ingress: what it may use of those it names.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    /// One a rule; `None` = not to be served.
+    pub(super) rules: Vec<Option<HostPattern>>,
+    /// One list a `tls` entry; `None` = the entry names no host and is for all of the Ingress.
+    pub(super) tls: Vec<Option<Vec<HostPattern>>>,
+}
+
+impl Own {
+    /// Whether this Ingress' own `tls` is for the host.
+    pub(super) fn covers(&self, host: &HostPattern) -> bool {
+        self.tls.iter().any(|hosts| hosts.as_ref().is_none_or(|hosts| hosts.iter().any(|tls| includes(tls, host))))
+    }
+}
+
+/// Whose the hosts of a cluster are.
+#[derive(Debug, Default)]
+pub(super) struct Hosts {
+    owners: HashMap<HostPattern, Arc<str>>,
+    // Served over TLS, by namespace.
+    secure: HashSet<(Arc<str>, HostPattern)>,
+}
+
+impl Hosts {
+    /// Claims the hosts of an Ingress for its namespace; call it for the oldest first. What cannot be had is told.
+    pub(super) fn claim(
+        &mut self,
+        draft: &mut Draft<'_>,
+        name: &ObjectName,
+        ingress: &Ingress,
+        origin: &Origin,
+    ) -> Own {
+        let mut own = Own::default();
+        for rule in &ingress.spec.rules {
+            let host = if rule.host.is_empty() { "*" } else { &rule.host };
+            own.rules.push(self.claim_one(draft, name, host, origin));
+        }
+        for tls in &ingress.spec.tls {
+            own.tls.push(if tls.hosts.is_empty() {
+                None
+            } else {
+                Some(tls.hosts.iter().filter_map(|host| self.claim_one(draft, name, host, origin)).collect())
+            });
+        }
+        let named = own.tls.iter().flatten().flatten();
+        let covered = own.rules.iter().flatten().filter(|host| own.covers(host));
+        self.secure.extend(named.chain(covered).map(|host| (name.namespace.clone(), host.clone())));
+        own
+    }
+
+    /// Claims a host without a word if it is another's. True when it is this namespace's now.
+    pub(super) fn claim_quietly(&mut self, namespace: &Arc<str>, host: &HostPattern) -> bool {
+        self.owners.entry(host.clone()).or_insert_with(|| namespace.clone()) == namespace
+    }
+
+    /// Whether a namespace may use a host that nobody else has.
+    pub(super) fn is_free_for(&self, namespace: &Arc<str>, host: &HostPattern) -> bool {
+        self.owners.get(host).is_none_or(|owner| owner == namespace)
+    }
+
+    /// Whether any Ingress of the namespace has TLS for the host: then all of its paths are served over it.
+    pub(super) fn is_secure(&self, namespace: &Arc<str>, host: &HostPattern) -> bool {
+        if self.secure.is_empty() {
+            return false;
+        }
+        let has = |host: HostPattern| self.secure.contains(&(namespace.clone(), host));
+        has(host.clone()) || parent(host).is_some_and(has)
+    }
+
+    fn claim_one(
+        &mut self,
+        draft: &mut Draft<'_>,
+        name: &ObjectName,
+        text: &str,
+        origin: &Origin,
+    ) -> Option<HostPattern> {
+        let host = match HostPattern::parse(text) {
+            Ok(host) => host,
+            Err(error) => {
+                draft.problem(origin, format!("{error}; this host is left out"));
+                return None;
+            }
+        };
+        if self.claim_quietly(&name.namespace, &host) {
+            return Some(host);
+        }
+        let owner = self.owners.get(&host).cloned().unwrap_or_default();
+        let what = if host == HostPattern::Any { "the default host".to_owned() } else { format!("host {host}") };
+        let reason =
+            format!("{what} belongs to namespace {owner}, which claimed it first; use another or ask its owner");
+        draft.problem(origin, reason);
+        None
+    }
+}
+
+/// Whether a certificate's or `tls` entry's pattern is for a host.
+pub(super) fn includes(pattern: &HostPattern, host: &HostPattern) -> bool {
+    pattern == host || parent(host).as_ref() == Some(pattern)
+}
+
+/// `*.example.test` of `shop.example.test`.
+fn parent(host: &HostPattern) -> Option<HostPattern> {
+    let HostPattern::Exact(host) = host else { return None };
+    let (_, rest) = host.as_str().split_once('.')?;
+    HostPattern::parse(&format!("*.{rest}")).ok()
+}

@@ -1,0 +1,152 @@
+//! Supervisor: follows the objects of one cluster, wherever they are kept, and keeps the source's state true.
+//!
+//! Owns the tasks of a cluster; all end when the future of [`watch`] is dropped. Knows nothing of what objects mean.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use kube::runtime::watcher::DefaultBackoff;
+use kube::{Api, Client};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::model::live::control::SourceState;
+
+use super::manifests;
+use super::objects::Kind;
+use super::objects::endpoints::EndpointSlice;
+use super::objects::ingress::{Ingress, IngressClass};
+use super::objects::node::Node;
+use super::objects::secret::TlsSecret;
+use super::objects::service::Service;
+use super::spec::{Access, ClusterSpec};
+use super::status::{Statuses, write};
+use super::store::{Change, Feed};
+
+mod client;
+mod feed;
+mod standing;
+
+use feed::Watched;
+use standing::{Standing, Verdict};
+
+/// How often the source's state is brought up to date.
+const TICK: Duration = Duration::from_secs(2);
+
+/// When every watch fails for so long, the access itself is read again: its certificate or token may be new.
+const RECONNECT_AFTER: Duration = Duration::from_secs(60);
+
+/// Sends all changes of a cluster's objects, and writes `statuses` to where they belong. Runs for ever, through every
+/// failure; ends only when nobody takes the changes any more. Stops all it started when dropped.
+pub async fn watch(
+    spec: ClusterSpec,
+    changes: mpsc::Sender<Change>,
+    source: Arc<SourceState>,
+    statuses: tokio::sync::watch::Receiver<Arc<Statuses>>,
+) {
+    match &spec.access {
+        Access::Manifests(folder) => manifests::follow::follow(folder, changes, source).await,
+        Access::Inline(texts) => {
+            let (objects, faults) = manifests::inline(texts);
+            for change in manifests::changes(objects).into_iter().chain([Change::Faults(faults)]) {
+                if changes.send(change).await.is_err() {
+                    return;
+                }
+            }
+            while !changes.is_closed() {
+                source.heard(now_ms());
+                tokio::time::sleep(TICK).await;
+            }
+        }
+        access @ (Access::Kubeconfig(_) | Access::InCluster) => {
+            let mut backoff = DefaultBackoff::default();
+            while !changes.is_closed() {
+                match client::connect(access).await {
+                    Ok(client) => serve(client, &spec, &changes, &source, &statuses).await,
+                    Err(reason) => source.failed(&reason),
+                }
+                tokio::time::sleep(backoff.next().unwrap_or(RECONNECT_AFTER)).await;
+            }
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+pub(super) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Serves with one client, until connecting anew may help or nobody listens.
+async fn serve(
+    client: Client,
+    spec: &ClusterSpec,
+    changes: &mpsc::Sender<Change>,
+    source: &SourceState,
+    statuses: &tokio::sync::watch::Receiver<Arc<Statuses>>,
+) {
+    let standing = Standing::default();
+    let mut tasks = JoinSet::new();
+    let mut feeds = Feeds { client: &client, spec, changes, standing: &standing, tasks: &mut tasks };
+    feeds.start::<Service>();
+    feeds.start::<EndpointSlice>();
+    feeds.start::<Node>();
+    feeds.start::<Ingress>();
+    feeds.start::<IngressClass>();
+    feeds.start::<TlsSecret>();
+    tasks.spawn(write::write(client.clone(), statuses.clone()));
+    let mut failing_since: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            () = standing.changed() => {}
+            () = tokio::time::sleep(TICK) => {}
+            // A task ends when nobody listens, or by a panic; both ways all are started anew or none.
+            _ = tasks.join_next() => return,
+        }
+        match standing.verdict() {
+            Verdict::Waiting => {}
+            Verdict::Good => {
+                failing_since = None;
+                source.heard(now_ms());
+            }
+            Verdict::Failed { reason, all } => {
+                source.failed(&reason);
+                let since = *failing_since.get_or_insert_with(Instant::now);
+                if !all {
+                    failing_since = None;
+                } else if since.elapsed() > RECONNECT_AFTER {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+struct Feeds<'a> {
+    client: &'a Client,
+    spec: &'a ClusterSpec,
+    changes: &'a mpsc::Sender<Change>,
+    standing: &'a Standing,
+    tasks: &'a mut JoinSet<()>,
+}
+
+impl Feeds<'_> {
+    /// Starts the watches of a kind: one for all, or one a namespace.
+    fn start<K: Kind>(&mut self) {
+        if K::NAMESPACED && !self.spec.namespaces.is_empty() {
+            for namespace in &self.spec.namespaces {
+                let api = Api::<Watched<K>>::namespaced_with(self.client.clone(), namespace, &());
+                self.spawn(api, Some(namespace.as_str().into()));
+            }
+        } else {
+            self.spawn(Api::<Watched<K>>::all(self.client.clone()), None);
+        }
+    }
+
+    fn spawn<K: Kind>(&mut self, api: Api<Watched<K>>, namespace: Option<Arc<str>>) {
+        let feed = Feed { kind: K::KIND, namespace };
+        self.standing.add(&feed);
+        self.tasks.spawn(feed::follow(api, feed, self.changes.clone(), self.standing.clone()));
+    }
+}

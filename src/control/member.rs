@@ -1,0 +1,133 @@
+//! One cluster as the loop holds it: its store, what it contributed last, and the task that watches it.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::Event;
+use super::kube::spec::ClusterSpec;
+use super::kube::{self, Change, Cluster, Statuses};
+use crate::model::intent::Intent;
+use crate::model::live::SourceState;
+use crate::model::problem::Problem;
+use crate::ready::Pending;
+
+/// Changes of one cluster that may wait; a watch that is quicker than the loop waits for it.
+const WAITING: usize = 256;
+
+/// One cluster.
+pub(super) struct Member {
+    /// What the file says of it.
+    pub(super) spec: ClusterSpec,
+    /// Tells its changes from those of an earlier member of the same name.
+    pub(super) number: u64,
+    /// What it contributed last.
+    pub(super) fragment: Intent,
+    /// What it could not serve.
+    pub(super) problems: Vec<Problem>,
+    cluster: Cluster,
+    is_stale: bool,
+    next_statuses: Option<Statuses>,
+    statuses: watch::Sender<Arc<Statuses>>,
+    /// Dropped when the first content of it is served.
+    pending: Option<Pending>,
+    task: Option<AbortHandle>,
+}
+
+impl Member {
+    /// A cluster of which nothing is known yet.
+    pub(super) fn new(spec: ClusterSpec, number: u64, pending: Option<Pending>) -> Self {
+        Self {
+            cluster: Cluster::new(spec.clone()),
+            spec,
+            number,
+            fragment: Intent::default(),
+            problems: Vec::new(),
+            is_stale: false,
+            next_statuses: None,
+            statuses: watch::Sender::default(),
+            pending,
+            task: None,
+        }
+    }
+
+    /// Starts its watch in `tasks`; changes arrive in `events`.
+    pub(super) fn start(&mut self, tasks: &mut JoinSet<()>, events: &mpsc::Sender<Event>, state: Arc<SourceState>) {
+        let (sender, mut changes) = mpsc::channel(WAITING);
+        let watch = kube::watch(self.spec.clone(), sender, state.clone(), self.statuses.subscribe());
+        let (events, number) = (events.clone(), self.number);
+        let forward = async move {
+            while let Some(change) = changes.recv().await {
+                if events.send(Event::Kube { number, change }).await.is_err() {
+                    return;
+                }
+            }
+        };
+        self.task = Some(tasks.spawn(async move {
+            let _alarm = Alarm(state);
+            tokio::join!(watch, forward);
+        }));
+    }
+
+    /// Takes over what another of the same name contributed, until this one has been heard.
+    pub(super) fn succeed(&mut self, other: &mut Self) {
+        self.fragment = std::mem::take(&mut other.fragment);
+        self.problems = std::mem::take(&mut other.problems);
+    }
+
+    /// Something in it changed.
+    pub(super) fn apply(&mut self, change: Change) {
+        self.cluster.apply(change);
+        self.is_stale = true;
+    }
+
+    /// Whether its whole content was heard once.
+    pub(super) fn is_heard(&self) -> bool {
+        self.cluster.heard_all()
+    }
+
+    /// Brings its fragment up to date. A cluster that was heard in part only contributes what it did before.
+    pub(super) fn refresh(&mut self) {
+        if self.is_stale && self.is_heard() {
+            self.is_stale = false;
+            let translation = self.cluster.translate();
+            self.fragment = translation.fragment;
+            self.problems = translation.problems;
+            self.next_statuses = Some(translation.statuses);
+        }
+    }
+
+    /// What it contributed is served now: its objects may say so, and nothing waits for it any longer.
+    pub(super) fn is_served(&mut self) {
+        if let Some(statuses) = self.next_statuses.take() {
+            self.statuses.send_if_modified(|shown| {
+                let differs = **shown != statuses;
+                if differs {
+                    *shown = Arc::new(statuses);
+                }
+                differs
+            });
+            self.pending = None;
+        }
+    }
+}
+
+/// Says of a source whose watch panicked that it is no longer heard.
+pub(super) struct Alarm(pub(super) Arc<SourceState>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.failed("its watch stopped working; restart, and report this");
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}

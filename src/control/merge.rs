@@ -1,0 +1,155 @@
+//! Pure. All fragments into one intent.
+//!
+//! The first to ask keeps what it has; who comes later and clashes is told so, with the name of who was first. The
+//! order of fragments is the file's own listeners, then the clusters as the file lists them; within a cluster the
+//! older object comes first. What does not clash is never lost.
+
+use std::collections::HashMap;
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::fmt::Display;
+use std::sync::Arc;
+
+use crate::model::host::HostPattern;
+use crate::model::intent::{Intent, Listener, ListenerKey, PathMatch, Protocol, Route};
+use crate::model::problem::{Origin, Problem};
+
+/// Folds fragments into one intent, and says what could not go in.
+pub fn merge<'f>(fragments: impl IntoIterator<Item = &'f Intent>) -> (Intent, Vec<Problem>) {
+    let mut merged = Intent::default();
+    let mut taken = HashMap::new();
+    let mut problems = Vec::new();
+    for fragment in fragments {
+        keep_first(&mut merged.pools, &fragment.pools, |p| &p.origin, "pool", &mut problems);
+        keep_first(&mut merged.certs, &fragment.certs, |c| &c.origin, "certificate", &mut problems);
+        for (key, listener) in &fragment.listeners {
+            let taken = taken.entry(*key).or_default();
+            unite(&mut merged.listeners, *key, listener, taken, &mut problems);
+        }
+    }
+    problems.sort();
+    problems.dedup();
+    (merged, problems)
+}
+
+fn keep_first<N: Clone + Display + Ord, T: PartialEq>(
+    into: &mut BTreeMap<N, Arc<T>>,
+    from: &BTreeMap<N, Arc<T>>,
+    origin: impl Fn(&T) -> &Origin,
+    noun: &str,
+    problems: &mut Vec<Problem>,
+) {
+    for (name, later) in from {
+        match into.entry(name.clone()) {
+            Entry::Vacant(free) => drop(free.insert(later.clone())),
+            Entry::Occupied(held) if held.get() == later => {}
+            Entry::Occupied(held) => problems.push(Problem::new(
+                origin(later),
+                format!(
+                    "{noun} {name} already comes from {}, which keeps the name; choose another",
+                    origin(held.get())
+                ),
+            )),
+        }
+    }
+}
+
+/// Which requests a route is for: two routes with one slot cannot both be served.
+type Slot<'f> = (&'f HostPattern, u8, &'f str);
+
+fn slot(route: &Route) -> Slot<'_> {
+    match &route.path {
+        PathMatch::Exact(path) => (&route.host, 0, path),
+        // The route table makes no difference between /foo and /foo/ either.
+        PathMatch::Prefix(path) => (&route.host, 1, path.trim_end_matches('/')),
+        PathMatch::Regex(expression) => (&route.host, 2, expression),
+    }
+}
+
+fn unite<'f>(
+    into: &mut BTreeMap<ListenerKey, Arc<Listener>>,
+    key: ListenerKey,
+    later: &'f Arc<Listener>,
+    taken: &mut HashMap<Slot<'f>, &'f Route>,
+    problems: &mut Vec<Problem>,
+) {
+    match into.entry(key) {
+        Entry::Vacant(free) => {
+            let routes = free_routes(key, later, &later.name, taken, problems);
+            // The same Arc, so that the next compile sees at a glance that nothing changed.
+            free.insert(if routes.len() == later.routes.len() {
+                later.clone()
+            } else {
+                Arc::new(Listener { routes: routes.into_iter().cloned().collect(), ..Listener::clone(later) })
+            });
+        }
+        Entry::Occupied(mut held) => {
+            if let Some(reason) = cannot_share(key, held.get(), later) {
+                problems.push(Problem::new(&later.origin, reason));
+                return;
+            }
+            let name = held.get().name.clone();
+            let routes = free_routes(key, later, &name, taken, problems);
+            let certs: Vec<_> = later.certs.iter().filter(|c| !held.get().certs.contains(c)).collect();
+            if routes.is_empty() && certs.is_empty() {
+                return;
+            }
+            let both = Arc::make_mut(held.get_mut());
+            both.routes.extend(routes.into_iter().cloned());
+            both.certs.extend(certs.into_iter().cloned());
+        }
+    }
+}
+
+/// Why `later` cannot share the address that `held` has; `None` when it can.
+fn cannot_share(key: ListenerKey, held: &Listener, later: &Listener) -> Option<String> {
+    let address = key.address;
+    if held.protocol != later.protocol {
+        return Some(format!(
+            "asks for {address} as {}, but {} has it as {}; choose another address or the same protocol",
+            later.protocol, held.origin, held.protocol
+        ));
+    }
+    // Routes that ask for no rule of their own may live under a stricter one; never the other way round.
+    if later.sources != held.sources && later.sources != Default::default() {
+        return Some(format!(
+            "asks for other source ranges on {address} than {}, which has it; choose another address or the same ranges",
+            held.origin
+        ));
+    }
+    None
+}
+
+/// The routes of `listener` whose slot is free, now taken. What is lost is told, unless another does the same.
+fn free_routes<'f>(
+    key: ListenerKey,
+    listener: &'f Listener,
+    name: &str,
+    taken: &mut HashMap<Slot<'f>, &'f Route>,
+    problems: &mut Vec<Problem>,
+) -> Vec<&'f Route> {
+    let mut free = Vec::with_capacity(listener.routes.len());
+    for route in &listener.routes {
+        match taken.get(&slot(route)) {
+            None => {
+                taken.insert(slot(route), route);
+                free.push(route);
+            }
+            Some(first) if first.action == route.action => {}
+            Some(first) if listener.protocol == Protocol::Tcp => problems.push(Problem::new(
+                &route.origin,
+                format!("{} is already given to {}, which keeps it; choose another address", key.address, first.origin),
+            )),
+            Some(first) => problems.push(Problem::new(
+                &route.origin,
+                format!(
+                    "{} {} on {name} is already given to {}, which keeps it; choose another host or path",
+                    route.host, route.path, first.origin
+                ),
+            )),
+        }
+    }
+    free
+}
+
+#[cfg(test)]
+mod tests;

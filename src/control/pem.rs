@@ -1,0 +1,174 @@
+//! Pure. PEM to [`Cert`]: the one place where certificates are read, for the file and for clusters alike.
+//!
+//! Whether the key is the certificate's own is left to compile, which builds the signer anyway.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::{Error as Section, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+
+use crate::model::host::HostPattern;
+use crate::model::intent::Cert;
+use crate::model::problem::Origin;
+use crate::model::secret::Secret;
+
+/// Why a certificate and its key cannot be read. Says what would be right; never shows bytes of the key.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PemError {
+    /// The certificate text has no certificate.
+    #[error(
+        "there is no certificate in it; it must hold the chain as PEM, the leaf first, each as -----BEGIN CERTIFICATE-----"
+    )]
+    NoCert,
+    /// The key text has no key.
+    #[error("there is no private key in it; it must hold one as PEM: PRIVATE KEY, EC PRIVATE KEY or RSA PRIVATE KEY")]
+    NoKey,
+    /// The key is locked with a passphrase.
+    #[error("the private key is encrypted; give it without passphrase (openssl pkey -in KEY -out PLAIN)")]
+    EncryptedKey,
+    /// A section of the certificate text is damaged.
+    #[error("the certificate's PEM is damaged: {0}; copy the file again, whole")]
+    BrokenCert(String),
+    /// A section of the key text is damaged.
+    #[error("the private key's PEM is damaged; copy the file again, whole")]
+    BrokenKey,
+    /// The leaf is not X.509.
+    #[error("the first certificate is not a valid X.509 certificate: {0}; the leaf comes first in the chain")]
+    BadLeaf(String),
+}
+
+/// Parses a chain (leaf first) and its key. Names are the leaf's DNS and IP subject alternative names, or its common
+/// name when it has no such extension; names that no client can ask for are left out.
+pub fn parse(cert_pem: &[u8], key_pem: &[u8], origin: &Origin) -> Result<Cert, PemError> {
+    let mut chain: Vec<Arc<[u8]>> = Vec::new();
+    for section in CertificateDer::pem_slice_iter(cert_pem) {
+        chain.push(section.map_err(|error| PemError::BrokenCert(in_words(&error)))?.as_ref().into());
+    }
+    let leaf = chain.first().ok_or(PemError::NoCert)?;
+    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| PemError::BadLeaf(error.to_string()))?;
+    let (names, not_after) = (names_of(&leaf), leaf.validity().not_after.timestamp());
+    Ok(Cert { names, key: key_of(key_pem)?, not_after, origin: origin.clone(), chain })
+}
+
+fn key_of(pem: &[u8]) -> Result<Secret, PemError> {
+    match PrivateKeyDer::from_pem_slice(pem) {
+        Ok(key) => Ok(Secret::new(key.secret_der())),
+        Err(Section::NoItemsFound) if pem.windows(LOCKED.len()).any(|w| w == LOCKED) => Err(PemError::EncryptedKey),
+        Err(Section::NoItemsFound) => Err(PemError::NoKey),
+        // The parser's own words may quote a line of the key.
+        Err(_) => Err(PemError::BrokenKey),
+    }
+}
+
+const LOCKED: &[u8] = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
+
+fn in_words(error: &Section) -> String {
+    match error {
+        Section::MissingSectionEnd { .. } => "a section has no end line".to_owned(),
+        Section::IllegalSectionStart { .. } => "a BEGIN line is malformed".to_owned(),
+        Section::Base64Decode(_) => "a section is not base64".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn names_of(leaf: &X509Certificate<'_>) -> Vec<HostPattern> {
+    let mut names: Vec<HostPattern> = match leaf.subject_alternative_name() {
+        Ok(Some(alternative)) => alternative.value.general_names.iter().filter_map(name_of).collect(),
+        // RFC 6125 §6.4.4: the common name counts only when there is nothing else.
+        _ => leaf.subject().iter_common_name().filter_map(|cn| servable(cn.as_str().ok()?)).collect(),
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names
+}
+
+fn name_of(name: &GeneralName<'_>) -> Option<HostPattern> {
+    match name {
+        GeneralName::DNSName(name) => servable(name),
+        GeneralName::IPAddress(bytes) => {
+            let ip = match bytes.len() {
+                4 => IpAddr::from(<[u8; 4]>::try_from(*bytes).ok()?),
+                16 => IpAddr::from(<[u8; 16]>::try_from(*bytes).ok()?),
+                _ => return None,
+            };
+            servable(&ip.to_string())
+        }
+        _ => None,
+    }
+}
+
+/// A bare `*` is a name to no client.
+fn servable(name: &str) -> Option<HostPattern> {
+    HostPattern::parse(name).ok().filter(|pattern| *pattern != HostPattern::Any)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin() -> Origin {
+        Origin::new("file", "listener web")
+    }
+
+    fn made(names: &[&str]) -> (String, String) {
+        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    fn shown(cert: &Cert) -> Vec<String> {
+        cert.names.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn names_come_from_the_alternative_names() {
+        let (cert, key) = made(&["Shop.example.test", "*.example.test", "192.0.2.1", "shop.example.test", "*"]);
+        let cert = parse(cert.as_bytes(), key.as_bytes(), &origin()).unwrap();
+        assert_eq!(shown(&cert), ["shop.example.test", "*.example.test", "192.0.2.1"]);
+        assert!(cert.not_after > 4_000_000_000 - 1_000_000_000);
+        assert_eq!(cert.chain.len(), 1);
+        assert_eq!(cert.origin, origin());
+    }
+
+    #[test]
+    fn the_common_name_counts_when_nothing_else_is_there() {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "old.example.test");
+        params.not_after = rcgen::date_time_ymd(2031, 5, 6);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        let cert = parse(pem.as_bytes(), key.serialize_pem().as_bytes(), &origin()).unwrap();
+        assert_eq!(shown(&cert), ["old.example.test"]);
+        assert_eq!(cert.not_after, rcgen::date_time_ymd(2031, 5, 6).unix_timestamp());
+    }
+
+    #[test]
+    fn a_chain_keeps_its_order_and_other_sections_are_passed_over() {
+        let ((leaf, key), (issuer, _)) = (made(&["a.test"]), made(&["b.test"]));
+        let text = format!("a comment\n{leaf}{key}{issuer}");
+        let cert = parse(text.as_bytes(), text.as_bytes(), &origin()).unwrap();
+        assert_eq!(shown(&cert), ["a.test"]);
+        assert_eq!(cert.chain.len(), 2);
+    }
+
+    #[test]
+    fn errors_are_in_plain_words() {
+        let (cert, key) = made(&["a.test"]);
+        let error = |cert: &str, key: &str| parse(cert.as_bytes(), key.as_bytes(), &origin()).unwrap_err();
+        assert_eq!(error("", &key), PemError::NoCert);
+        assert_eq!(error(&key, &key), PemError::NoCert);
+        assert_eq!(error(&cert, ""), PemError::NoKey);
+        assert_eq!(error(&cert, &cert), PemError::NoKey);
+        let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        assert_eq!(error(&cert, locked), PemError::EncryptedKey);
+        let cut = &cert[..cert.len() / 2];
+        assert!(matches!(error(cut, &key), PemError::BrokenCert(_)));
+        assert_eq!(error(&cert, &key[..key.len() / 2]), PemError::BrokenKey);
+        let empty = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(matches!(error(empty, &key), PemError::BadLeaf(_)));
+    }
+}

@@ -1,0 +1,244 @@
+//! `/api/v1/snapshot`: what is served, as it was asked. What of it could not be served is under `problems`.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use super::Asker;
+use crate::model::intent::{self, Action, PathMatch, ProbeKind, WhenDown};
+use crate::model::snapshot::{ListenerPlan, PoolPlan, Snapshot};
+
+/// The page.
+#[derive(Debug, Serialize)]
+pub struct Plan<'s> {
+    /// Counts publications since the start.
+    pub generation: u64,
+    /// By name, then address.
+    pub listeners: Vec<Listener<'s>>,
+    /// By name.
+    pub pools: Vec<Pool<'s>>,
+    /// By name; never a key.
+    pub certificates: Vec<Certificate<'s>>,
+}
+
+/// One thing that is listened on.
+#[derive(Debug, Serialize)]
+pub struct Listener<'s> {
+    /// The name on metrics and in logs.
+    pub name: &'s str,
+    /// The address as asked.
+    pub address: SocketAddr,
+    /// `tcp`, `http` or `https`.
+    pub protocol: String,
+    /// Names of certificates, the default one first.
+    pub certificates: Vec<&'s str>,
+    /// Handshakes whose SNI no certificate names are refused.
+    pub strict_sni: bool,
+    /// Client ranges that may connect; empty allows all.
+    pub allow: Vec<String>,
+    /// Client ranges that may not.
+    pub deny: Vec<String>,
+    /// In the order given.
+    pub routes: Vec<Route<'s>>,
+    /// Who asked first.
+    pub origin: Asker<'s>,
+}
+
+/// Which requests go where.
+#[derive(Debug, Serialize)]
+pub struct Route<'s> {
+    /// A name, `*.name`, or `*` for any.
+    pub host: String,
+    /// How `path` is compared: `exact`, `prefix` or `regex`.
+    #[serde(rename = "match")]
+    pub kind: &'static str,
+    /// The path, prefix or expression.
+    pub path: &'s str,
+    /// What is done.
+    pub target: Target<'s>,
+    /// Who asked.
+    pub origin: Asker<'s>,
+}
+
+/// What a route does: `{"pool": "site"}` or `{"redirect_https": 443}`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target<'s> {
+    /// Forwards to a pool of this name.
+    Pool(&'s str),
+    /// Redirects to https on this port.
+    RedirectHttps(u16),
+}
+
+/// One pool. Its backends' counters and standing are on the page `backends`.
+#[derive(Debug, Serialize)]
+pub struct Pool<'s> {
+    /// Its name.
+    pub name: &'s str,
+    /// `round-robin` or `least-connections`.
+    pub balance: String,
+    /// Null when backends are not checked.
+    pub probe: Option<Probe<'s>>,
+    /// Seconds to open a connection.
+    pub connect_timeout_seconds: f64,
+    /// Seconds from the end of a request's head to the head of its answer.
+    pub response_timeout_seconds: f64,
+    /// Seconds without a byte in either direction.
+    pub idle_timeout_seconds: f64,
+    /// How often another backend is tried.
+    pub retries: u8,
+    /// What is done when no backend is available: `try` or `refuse`.
+    pub when_down: &'static str,
+    /// In the order given.
+    pub backends: Vec<Backend<'s>>,
+    /// Who asked.
+    pub origin: Asker<'s>,
+}
+
+/// How backends are checked.
+#[derive(Debug, Serialize)]
+pub struct Probe<'s> {
+    /// `tcp` or `http`.
+    pub kind: &'static str,
+    /// What is asked for, with `http`.
+    pub path: Option<&'s str>,
+    /// The Host header, where not the backend's address.
+    pub host: Option<&'s str>,
+    /// The port, where not the backend's own.
+    pub port: Option<u16>,
+    /// Seconds between two checks.
+    pub every_seconds: f64,
+    /// Seconds one check may take.
+    pub timeout_seconds: f64,
+    /// Failures in a row until down.
+    pub fall: u32,
+    /// Successes in a row until up.
+    pub rise: u32,
+}
+
+/// One backend as asked.
+#[derive(Debug, Serialize)]
+pub struct Backend<'s> {
+    /// Where it is dialled.
+    pub address: SocketAddr,
+    /// Who lives there.
+    pub instance: &'s str,
+    /// Share of the traffic.
+    pub weight: u16,
+    /// `ready`, `drain` or `maintain`.
+    pub admin: String,
+    /// Used only when no other is available.
+    pub backup: bool,
+}
+
+/// One certificate, without its key.
+#[derive(Debug, Serialize)]
+pub struct Certificate<'s> {
+    /// Its name.
+    pub name: &'s str,
+    /// The hosts it answers for.
+    pub hosts: Vec<String>,
+    /// When it ends, in seconds since 1970.
+    pub not_after: i64,
+    /// Who gave it.
+    pub origin: Asker<'s>,
+}
+
+impl<'s> Plan<'s> {
+    /// The page of this snapshot.
+    pub fn of(snapshot: &'s Snapshot) -> Self {
+        let mut listeners: Vec<_> = snapshot.listeners.values().map(|plan| Listener::of(plan)).collect();
+        listeners.sort_unstable_by_key(|l| (l.name, l.address));
+        let mut pools: Vec<_> = snapshot.pools.values().map(|plan| Pool::of(plan)).collect();
+        pools.sort_unstable_by_key(|pool| pool.name);
+        let certificates = snapshot.certs.iter().map(|(name, cert)| Certificate {
+            name: name.as_str(),
+            hosts: cert.names.iter().map(ToString::to_string).collect(),
+            not_after: cert.not_after,
+            origin: (&cert.origin).into(),
+        });
+        let mut certificates: Vec<_> = certificates.collect();
+        certificates.sort_unstable_by_key(|cert| cert.name);
+        Self { generation: snapshot.generation, listeners, pools, certificates }
+    }
+}
+
+impl<'s> Listener<'s> {
+    fn of(plan: &'s ListenerPlan) -> Self {
+        let asked = &plan.intent;
+        let ranges = |ranges: &[ipnet::IpNet]| ranges.iter().map(ToString::to_string).collect();
+        Self {
+            name: &asked.name,
+            address: plan.key.address,
+            protocol: asked.protocol.to_string(),
+            certificates: asked.certs.iter().map(|name| name.as_str()).collect(),
+            strict_sni: asked.strict_sni,
+            allow: ranges(&asked.sources.allow),
+            deny: ranges(&asked.sources.deny),
+            routes: asked.routes.iter().map(Route::of).collect(),
+            origin: (&asked.origin).into(),
+        }
+    }
+}
+
+impl<'s> Route<'s> {
+    fn of(route: &'s intent::Route) -> Self {
+        let (kind, path) = match &route.path {
+            PathMatch::Exact(path) => ("exact", path),
+            PathMatch::Prefix(path) => ("prefix", path),
+            PathMatch::Regex(expression) => ("regex", expression),
+        };
+        let target = match &route.action {
+            Action::Forward(pool) => Target::Pool(pool.as_str()),
+            Action::RedirectHttps { port } => Target::RedirectHttps(*port),
+        };
+        Self { host: route.host.to_string(), kind, path, target, origin: (&route.origin).into() }
+    }
+}
+
+impl<'s> Pool<'s> {
+    fn of(plan: &'s PoolPlan) -> Self {
+        let asked = &plan.intent;
+        let backends = asked.backends.iter().map(|backend| Backend {
+            address: backend.address,
+            instance: &backend.instance,
+            weight: backend.weight,
+            admin: backend.admin.to_string(),
+            backup: backend.backup,
+        });
+        Self {
+            name: plan.name.as_str(),
+            balance: asked.balance.to_string(),
+            probe: asked.probe.as_ref().map(Probe::of),
+            connect_timeout_seconds: asked.timeouts.connect.as_secs_f64(),
+            response_timeout_seconds: asked.timeouts.response.as_secs_f64(),
+            idle_timeout_seconds: asked.timeouts.idle.as_secs_f64(),
+            retries: asked.retries,
+            when_down: match asked.when_down {
+                WhenDown::Try => "try",
+                WhenDown::Refuse => "refuse",
+            },
+            backends: backends.collect(),
+            origin: (&asked.origin).into(),
+        }
+    }
+}
+
+impl<'s> Probe<'s> {
+    fn of(probe: &'s intent::Probe) -> Self {
+        let (kind, path, host, port) = match &probe.kind {
+            ProbeKind::Tcp => ("tcp", None, None, None),
+            ProbeKind::Http { path, host, port } => ("http", Some(&**path), host.as_deref(), *port),
+        };
+        Self {
+            kind,
+            path,
+            host,
+            port,
+            every_seconds: probe.every.as_secs_f64(),
+            timeout_seconds: probe.timeout.as_secs_f64(),
+            fall: probe.fall,
+            rise: probe.rise,
+        }
+    }
+}

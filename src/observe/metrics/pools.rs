@@ -1,0 +1,37 @@
+//! Families of pools.
+
+use super::family::{Family, Page};
+use crate::model::snapshot::{PoolPlan, Snapshot};
+
+/// The pools by name, so that pages do not shuffle their lines.
+pub(super) fn sorted(snapshot: &Snapshot) -> Vec<&PoolPlan> {
+    let mut pools: Vec<&PoolPlan> = snapshot.pools.values().map(|pool| &**pool).collect();
+    pools.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    pools
+}
+
+pub(super) fn write(page: &mut Page, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
+    let mut retries = Family::counter(
+        "sluice_retries_total",
+        "Requests and connections tried again at another backend after a failure.",
+    );
+    let mut failed_open =
+        Family::counter("sluice_pool_failed_open_total", "Picks made although no backend of the pool was available.");
+    let mut durations = Family::histogram(
+        "sluice_request_duration_seconds",
+        "Time from a request's head to the end of its answer; pools without a request have no series.",
+    );
+    for pool in sorted(snapshot) {
+        let label = [("pool", pool.name.as_str())];
+        retries.count(&label, pool.state.retries());
+        failed_open.count(&label, pool.state.failed_opens());
+        // Sixteen lines a pool: those that only ever relay bytes are spared them.
+        let sum = pool.state.durations();
+        if sum.count() > 0 {
+            durations.distribution(&label, &sum);
+        }
+    }
+    page.add(retries)?;
+    page.add(failed_open)?;
+    page.add(durations)
+}
