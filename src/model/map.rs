@@ -1,4 +1,4 @@
-//! Pure. The hash map of what data threads look up.
+//! The hash map of what data threads look up.
 //!
 //! Its hasher is quick and seeded per map; the standard one, made against floods of chosen keys, costs several times as
 //! much on the short keys of a look-up. Keys come from configuration alone: what a client sends is looked up and never
