@@ -40,15 +40,15 @@ mod forward;
 mod head;
 mod path;
 mod patience;
+mod replay;
 mod session;
 mod tunnel;
 
 pub(super) use clients::Clients;
 
-/// The largest head of a request, in bytes; more is answered with 431.
+/// The largest head of a request, in bytes; more is answered with 431. So are more than hyper's 100 fields: naming that
+/// number here would cost it a filled array a request.
 const HEAD_BYTES: usize = 64 * 1024;
-/// The most fields of a head; more is answered with 431.
-const HEAD_FIELDS: usize = 100;
 /// Requests at a time on one HTTP/2 connection.
 const STREAMS: u32 = 128;
 /// What a client may send ahead on one HTTP/2 stream, in bytes, …
@@ -118,11 +118,10 @@ enum End {
 
 async fn serve_h1<S: Transport>(session: &Rc<Session>, stream: S) -> End {
     let stream = Watched::new(stream);
-    let patience = Patience::new(session, Some(stream.reads()));
+    let patience = Patience::new(session, stream.traffic(), true);
     let service = service_fn(|request| answer(session.clone(), request));
     let mut serving = http1::Builder::new()
         .half_close(true)
-        .max_headers(HEAD_FIELDS)
         .max_header_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
@@ -147,6 +146,8 @@ async fn serve_h1<S: Transport>(session: &Rc<Session>, stream: S) -> End {
 }
 
 async fn serve_h2<S: Transport>(session: &Rc<Session>, stream: S) -> End {
+    let stream = Watched::new(stream);
+    let patience = Patience::new(session, stream.traffic(), false);
     let service = service_fn(|request| answer(session.clone(), request));
     let mut serving = http2::Builder::new(OnThisThread)
         .timer(TokioTimer::new())
@@ -157,7 +158,7 @@ async fn serve_h2<S: Transport>(session: &Rc<Session>, stream: S) -> End {
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG)
         .serve_connection(TokioIo::new(stream), service);
-    drive(session, &mut serving, Patience::new(session, None), http2::Connection::graceful_shutdown).await
+    drive(session, &mut serving, patience, http2::Connection::graceful_shutdown).await
 }
 
 /// Drives a connection until it ends or its client was silent for too long. When the process is stopping, it finishes

@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
+use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// A future that is left alone until it wakes the task itself.
@@ -40,9 +40,11 @@ impl<'f, F: Future> Aside<'f, F> {
     pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<F::Output> {
         let bell = match &self.bell {
             Some(bell) if bell.task.will_wake(cx.waker()) => {
-                if !bell.rung.swap(false, AcqRel) {
+                if !bell.rung.load(Acquire) {
                     return Poll::Pending;
                 }
+                // Before the poll, so that what comes during it is not lost.
+                bell.rung.store(false, Release);
                 bell.clone()
             }
             _ => Arc::new(Bell { rung: AtomicBool::new(false), task: cx.waker().clone() }),

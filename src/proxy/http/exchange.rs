@@ -11,7 +11,7 @@ use hyper::{HeaderMap, Request, Response, StatusCode, Uri, Version};
 
 use super::answer::{Asker, X_REQUEST_ID, request_id};
 use super::body::{RequestBody, ResponseBody, Underway};
-use super::fields::Fields;
+use super::fields::{Fields, Side};
 use super::forward::{Outgoing, forward};
 use super::head::{self, Refusal};
 use super::session::Session;
@@ -29,7 +29,7 @@ static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 pub(super) async fn serve(session: &Rc<Session>, request: Request<Incoming>) -> Response<ResponseBody> {
     let underway = Underway::new(session);
     let (parts, incoming) = request.into_parts();
-    let fields = Fields::of(&parts.headers);
+    let fields = Fields::of(&parts.headers, Side::Client);
     let worker = &session.worker;
     let asker = Asker { id: request_id([worker.draw(), worker.draw()]), json: fields.json };
     let host = match checked_host(session, &parts, &fields) {

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
@@ -22,6 +21,7 @@ use tracing::debug;
 use super::body::{RequestBody, ResponseBody, Underway};
 use super::clients::Borrowed;
 use super::fields::clean_response;
+use super::replay::Replay;
 use super::session::Session;
 use super::tunnel::Tunnel;
 use crate::model::balance::Tried;
@@ -82,7 +82,7 @@ pub(super) async fn forward(
 ) -> Result<Response<ResponseBody>, Unserved> {
     let Outgoing { mut request, upgrade, mut underway } = outgoing;
     underway.pool = Some(pool.state.clone());
-    let copy = copy_if_safe(&pool, &request);
+    let replay = is_safe(&pool, &request).then(|| Replay::of(&request, session.buffer.take()));
     let mut tried = Tried::default();
     let mut failure = Failure::NoBackend;
     for attempt in 0..=pool.intent.retries {
@@ -95,6 +95,7 @@ pub(super) async fn forward(
             Ok((response, connection)) => {
                 underway.lease = Some(picked.lease);
                 underway.connection = Some(connection);
+                session.buffer.set(replay.map(Replay::into_buffer).unwrap_or_default());
                 return pass_on(session, &pool, response, upgrade, underway);
             }
             Err(unanswered) => unanswered,
@@ -102,8 +103,8 @@ pub(super) async fn forward(
         failure = unanswered.failure;
         debug!(pool = %pool.name, backend = %backend.address, ?failure, "no answer");
         tried.add(picked.index);
-        let again = || copy.clone().filter(|_| failure == Failure::Broke);
-        match unanswered.unsent.or_else(|| Some(Request::from_parts(again()?, RequestBody::default()))) {
+        let again = || replay.as_ref().filter(|_| failure == Failure::Broke).map(Replay::request);
+        match unanswered.unsent.or_else(again) {
             Some(unsent) => request = unsent,
             None => break,
         }
@@ -114,18 +115,10 @@ pub(super) async fn forward(
     Err(failure.answer(underway))
 }
 
-/// The head of a request that may be sent twice, kept for that.
-fn copy_if_safe(pool: &PoolPlan, request: &Request<RequestBody>) -> Option<Parts> {
+/// Whether a request may be sent a second time when its backend may have seen the first.
+fn is_safe(pool: &PoolPlan, request: &Request<RequestBody>) -> bool {
     let only_asks = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
-    if !only_asks || !request.body().is_none() || pool.intent.retries == 0 {
-        return None;
-    }
-    let (mut copy, ()) = Request::new(()).into_parts();
-    copy.method = request.method().clone();
-    copy.uri = request.uri().clone();
-    copy.version = request.version();
-    copy.headers = request.headers().clone();
-    Some(copy)
+    only_asks && request.body().is_none() && pool.intent.retries > 0
 }
 
 /// Sends a request to one backend: on a connection that waits, else on a fresh one.

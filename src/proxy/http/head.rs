@@ -115,12 +115,13 @@ mod tests {
     use hyper::Request;
 
     use super::*;
+    use crate::proxy::http::fields::Side;
 
     fn checked(
         build: impl FnOnce(hyper::http::request::Builder) -> hyper::http::request::Builder,
     ) -> Result<Option<String>, u16> {
         let (parts, ()) = build(Request::builder()).body(()).unwrap().into_parts();
-        let fields = Fields::of(&parts.headers);
+        let fields = Fields::of(&parts.headers, Side::Client);
         check(&parts, &fields).map(|authority| authority.map(str::to_owned)).map_err(|refusal| refusal.status.as_u16())
     }
 

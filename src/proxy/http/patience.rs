@@ -1,12 +1,14 @@
-//! How long a client may be silent: while the head of a request is under way, and between requests.
+//! How long a client may be silent: while the head of a request is under way, between requests, and while an answer
+//! waits to be taken.
 //!
 //! Theory: requests never touch the timer. It is armed for the earliest moment that could matter, and when it fires,
 //! what happened since decides whether that was it or when to look again. Only a head that comes in pieces arms it
 //! anew.
 
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -25,31 +27,42 @@ const IDLE: Duration = Duration::from_secs(60);
 pub(super) struct Patience {
     timer: Pin<Box<Sleep>>,
     registered: bool,
-    // None when bytes are no sign of a head, as in HTTP/2 with its pings.
-    reads: Option<Reads>,
+    traffic: Arc<Traffic>,
+    // False where bytes are no sign of a head, as in HTTP/2 with its pings.
+    heads: bool,
     // Reads and requests when nothing was under way last.
     rest: (u64, u64),
     head_since: Option<Instant>,
+    // Writes when the timer fired last, and since when none got through.
+    writes: u64,
+    stuck_since: Option<Instant>,
 }
 
-/// How often bytes were read from a connection.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Reads(Arc<AtomicU64>);
+/// What moved on a stream. One thread alone writes it; it is shared because hyper wants its streams movable.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    reads: AtomicU64,
+    writes: AtomicU64,
+    blocked: AtomicBool,
+}
 
 impl Patience {
-    /// Begins with a new connection.
-    pub(super) fn new(session: &Session, reads: Option<Reads>) -> Self {
+    /// Begins with a new connection. `heads`: whether bytes between requests begin a head.
+    pub(super) fn new(session: &Session, traffic: Arc<Traffic>, heads: bool) -> Self {
         Self {
             timer: Box::pin(sleep_until(session.quiet_since() + HEAD)),
             registered: false,
-            reads,
+            traffic,
+            heads,
             rest: (0, 0),
             head_since: None,
+            writes: 0,
+            stuck_since: None,
         }
     }
 
     /// Looks after each turn of the connection. Ready when the client was silent for too long: `SlowHead` in the middle
-    /// of a head, else `Idle`.
+    /// of a head; `Idle` between requests, and when it takes nothing of an answer.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, session: &Session) -> Poll<Outcome> {
         self.note(session);
         loop {
@@ -61,11 +74,14 @@ impl Patience {
                 return Poll::Pending;
             }
             let now = Instant::now();
-            let (end, outcome) = match self.head_since {
-                Some(since) => (since + HEAD, Outcome::SlowHead),
-                None if session.is_busy() => (now + HEAD, Outcome::Idle),
-                None if session.requests() == 0 => (session.quiet_since() + HEAD, Outcome::Idle),
-                None => (session.quiet_since() + IDLE, Outcome::Idle),
+            self.note_writes(now);
+            let (end, outcome) = match (self.head_since, self.stuck_since) {
+                (Some(since), _) => (since + HEAD, Outcome::SlowHead),
+                (None, Some(since)) => (since + IDLE, Outcome::Idle),
+                // Looked at often enough to see when writes began to be stuck.
+                (None, None) if session.is_busy() => (now + HEAD, Outcome::Idle),
+                (None, None) if session.requests() == 0 => (session.quiet_since() + HEAD, Outcome::Idle),
+                (None, None) => (session.quiet_since() + IDLE, Outcome::Idle),
             };
             if end <= now {
                 return Poll::Ready(outcome);
@@ -76,7 +92,10 @@ impl Patience {
 
     /// Notes whether a head is under way: bytes came since the last request, and no request is being served.
     fn note(&mut self, session: &Session) {
-        let Some(reads) = self.reads.as_ref().map(|reads| reads.0.load(Relaxed)) else { return };
+        if !self.heads {
+            return;
+        }
+        let reads = self.traffic.reads.load(Relaxed);
         if session.is_busy() || session.requests() != self.rest.1 {
             self.rest = (reads, session.requests());
             self.head_since = None;
@@ -87,67 +106,95 @@ impl Patience {
         }
     }
 
+    /// Notes whether the client takes nothing although something waits to be written.
+    fn note_writes(&mut self, now: Instant) {
+        let writes = self.traffic.writes.load(Relaxed);
+        if self.traffic.blocked.load(Relaxed) && writes == self.writes {
+            self.stuck_since.get_or_insert(now);
+        } else {
+            self.stuck_since = self.traffic.blocked.load(Relaxed).then_some(now);
+        }
+        self.writes = writes;
+    }
+
     fn arm(&mut self, end: Instant) {
         self.timer.as_mut().reset(end);
         self.registered = false;
     }
 }
 
-/// A stream whose reads are counted.
+/// A stream whose traffic is noted.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     /// The stream itself.
     pub(super) stream: S,
-    reads: Reads,
+    traffic: Arc<Traffic>,
 }
 
 impl<S> Watched<S> {
     /// Watches a stream.
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, reads: Reads::default() }
+        Self { stream, traffic: Arc::default() }
     }
 
-    /// The count, to be looked at while hyper owns the stream.
-    pub(super) fn reads(&self) -> Reads {
-        self.reads.clone()
+    /// What moved, to be looked at while hyper owns the stream.
+    pub(super) fn traffic(&self) -> Arc<Traffic> {
+        self.traffic.clone()
     }
 }
 
+impl Traffic {
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Pending => self.blocked.store(true, Relaxed),
+            Poll::Ready(_) => {
+                self.blocked.store(false, Relaxed);
+                bump(&self.writes);
+            }
+        }
+        written
+    }
+}
+
+fn bump(count: &AtomicU64) {
+    count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        let this = self.get_mut();
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = into.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, into))?;
+        ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
         if into.filled().len() > before {
-            // One thread alone counts; hyper only wants its streams to be movable.
-            this.reads.0.store(this.reads.0.load(Relaxed).wrapping_add(1), Relaxed);
+            bump(&self.traffic.reads);
         }
         Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.traffic.wrote(written)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        slices: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.traffic.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

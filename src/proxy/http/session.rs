@@ -1,6 +1,7 @@
 //! What all requests of one client connection share.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,7 +17,6 @@ use crate::model::outcome::Outcome;
 use crate::proxy::{Connection, Worker};
 
 /// One client connection.
-#[derive(Debug)]
 pub(super) struct Session {
     /// The data thread.
     pub(super) worker: Rc<Worker>,
@@ -38,10 +38,18 @@ pub(super) struct Session {
     pub(super) outcome: Cell<Outcome>,
     /// What becomes of the connection when it has switched protocols.
     pub(super) tunnel: RefCell<Option<Tunnel>>,
+    /// For the head of the next request that is kept.
+    pub(super) buffer: Cell<Vec<u8>>,
     requests: Cell<u64>,
     under_way: Cell<u32>,
     quiet_since: Cell<Instant>,
-    alarm: RefCell<Option<Pin<Box<Sleep>>>>,
+    alarm: Cell<Option<Pin<Box<Sleep>>>>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("key", &self.key).field("client", &self.client).finish_non_exhaustive()
+    }
 }
 
 impl Session {
@@ -59,10 +67,11 @@ impl Session {
             host: RefCell::default(),
             outcome: Cell::new(Outcome::Done),
             tunnel: RefCell::default(),
+            buffer: Cell::default(),
             requests: Cell::new(0),
             under_way: Cell::new(0),
             quiet_since: Cell::new(Instant::now()),
-            alarm: RefCell::default(),
+            alarm: Cell::default(),
         }
     }
 
@@ -107,6 +116,6 @@ impl Session {
 
     /// Keeps a timer for the next request.
     pub(super) fn keep_alarm(&self, alarm: Pin<Box<Sleep>>) {
-        *self.alarm.borrow_mut() = Some(alarm);
+        self.alarm.set(Some(alarm));
     }
 }

@@ -95,3 +95,14 @@ async fn a_second_head_must_come_as_quickly_as_the_first() {
     .await;
     assert_eq!((begun.elapsed().as_secs(), state.ended(Outcome::SlowHead)), (30, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_no_answers_is_given_up() {
+    let state = with_client(|mut client| async move {
+        // More than fits between us: their answers are never read.
+        let requests = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(4096);
+        assert!(client.write_all(&requests).await.is_err());
+    })
+    .await;
+    assert_eq!((state.ended(Outcome::Idle), state.active()), (1, 0));
+}
