@@ -22,16 +22,16 @@ func TestAPIServerOutageCostsNoRequest(t *testing.T) {
 	waitForRequests(t, traffic, 2*perSecond)
 
 	t.Log("API server killed")
-	plane.StopAPI()
+	plane.StopAPI(t)
 	lab.Eventually(t, noticeTimeout, func() error {
-		up, err := e.Metrics("sluice_source_up", nil)
+		up, err := e.Metrics("sluice_source_up", cluster)
 		if err == nil && up != 0 {
 			err = fmt.Errorf("sluice_source_up is %v without an API server", up)
 		}
 		return err
 	})
 	waitForRequests(t, traffic, 5*perSecond)
-	if stale, err := e.Metrics("sluice_source_stale_seconds", nil); err != nil || stale <= 0 {
+	if stale, err := e.Metrics("sluice_source_stale_seconds", cluster); err != nil || stale <= 0 {
 		t.Errorf("sluice_source_stale_seconds is %v, %v; want more than 0", stale, err)
 	}
 

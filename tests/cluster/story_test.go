@@ -34,6 +34,10 @@ metadata: {name: sluice}
 spec: {controller: sluice.dev/ingress}
 `
 
+// cluster is the label of the lab's cluster among sluice's sources; the file is
+// another one.
+var cluster = map[string]string{"source": "home"}
+
 // edge is a sluice with the address it hands out and serves on.
 type edge struct {
 	*lab.Sluice

@@ -63,10 +63,10 @@ func serviceAccountIn(manifest string) (namespace, name string, err error) {
 }
 
 // SluiceRights is the manifest that says what sluice may do in the cluster: the
-// one that the environment names, else the lab's own.
+// one that the environment names, else the very one that users are given.
 func SluiceRights() string {
 	if given := os.Getenv(rightsVariable); given != "" {
 		return given
 	}
-	return "testdata/rights.yaml"
+	return "../../deploy/kubernetes/rights.yaml"
 }
