@@ -9,6 +9,7 @@ pub mod histogram;
 pub mod host;
 pub mod intent;
 pub mod live;
+pub mod map;
 pub mod outcome;
 pub mod problem;
 pub mod route;

@@ -91,7 +91,7 @@ async fn counts_return_to_nothing_after_their_backend_is_gone() {
     assert!(Arc::ptr_eq(&state, &backend_state(&sluice, 0)), "taken up again while somebody holds it");
     sluice.publish(&Asked::stream(&[other.address]).into());
     client.finish().await;
-    let _ = client.to_end().await;
+    client.end().await;
     eventually("the count to fall", || (state.active() == 0).then_some(())).await;
     let gone = Arc::downgrade(&state);
     drop(state);
@@ -129,7 +129,7 @@ async fn a_reused_address_with_another_instance_starts_clean() {
         })
     };
     let sluice = Sluice::start(asked("pod-1")).await;
-    let _ = Wire::to(sluice.address(web()).await).await.to_end().await;
+    Wire::to(sluice.address(web()).await).await.end().await;
     probe_state(&sluice).set(Verdict::Down, 0, None);
     assert_eq!(backend_state(&sluice, 0).connect_failures(), 1);
     sluice.publish(&asked("pod-2").into());

@@ -40,7 +40,7 @@ async fn bytes_go_both_ways_and_are_counted() {
     let length = body.len() as u64;
     assert_eq!(sluice.listener(web()).bytes(), (length, length), "counted while the connection is open");
     client.finish().await;
-    let (rest, how) = client.to_end().await;
+    let (rest, how) = client.rest().await;
     assert!(rest.is_empty() && how.is_ok());
     ended(&sluice, Outcome::Done).await;
 }
@@ -48,7 +48,7 @@ async fn bytes_go_both_ways_and_are_counted() {
 #[tokio::test]
 async fn a_client_that_has_sent_all_still_gets_its_answer() {
     let late = Peer::serving(|mut wire| async move {
-        let (question, _) = wire.to_end().await;
+        let (question, _) = wire.rest().await;
         wire.send(format!("you said {}", String::from_utf8_lossy(&question))).await;
     })
     .await;
@@ -56,7 +56,7 @@ async fn a_client_that_has_sent_all_still_gets_its_answer() {
     let mut client = Wire::to(address).await;
     client.send("hello").await;
     client.finish().await;
-    assert_eq!(client.to_end().await.0, b"you said hello");
+    assert_eq!(client.rest().await.0, b"you said hello");
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn a_backend_that_breaks_off_is_seen_as_a_break_not_as_an_end() {
     let mut client = Wire::to(address).await;
     assert_eq!(client.exactly(11).await, b"half of the");
     client.send("!").await;
-    let (_, how) = client.to_end().await;
+    let (_, how) = client.rest().await;
     assert!(how.is_err(), "a clean end would hide the loss");
     ended(&sluice, Outcome::BackendBroke).await;
 }
@@ -108,7 +108,7 @@ async fn a_dead_backend_is_tried_once_and_another_serves() {
 async fn with_no_backend_left_the_client_is_cut_off() {
     let (sluice, address) = before(&[peer::nobody().await]).await;
     let mut client = Wire::to(address).await;
-    let (rest, how) = client.to_end().await;
+    let (rest, how) = client.rest().await;
     assert!(rest.is_empty() && how.is_err(), "reset, not a clean end");
     ended(&sluice, Outcome::ConnectFailed).await;
 }
@@ -119,7 +119,7 @@ async fn a_silent_connection_ends_after_the_idle_time() {
     let asked = Asked::stream(&[echo.address]).change_pool("site", |p| p.timeouts.idle = Duration::from_millis(200));
     let sluice = Sluice::start(asked).await;
     let mut client = Wire::to(sluice.address(web()).await).await;
-    let _ = client.to_end().await;
+    client.end().await;
     ended(&sluice, Outcome::Idle).await;
 }
 
@@ -131,7 +131,7 @@ async fn sources_that_are_not_allowed_are_closed_unread() {
     });
     let sluice = Sluice::start(asked).await;
     let mut client = Wire::to(sluice.address(web()).await).await;
-    assert!(client.to_end().await.0.is_empty());
+    assert!(client.rest().await.0.is_empty());
     let listener = sluice.listener(web());
     assert_eq!((listener.refused(Refusal::Source), listener.accepted()), (1, 0));
     assert_eq!(echo.connections(), 0);
@@ -199,7 +199,7 @@ async fn a_drain_lets_connections_finish_and_a_force_cuts_them() {
     client.send("y").await;
     assert_eq!(client.exactly(1).await, b"y", "still served while draining");
     client.finish().await;
-    let _ = client.to_end().await;
+    client.end().await;
     assert!(soon("the drain", drained).await.unwrap(), "nothing was left");
 
     let mut sluice = Sluice::start(Asked::stream(&[echo.address])).await;
@@ -209,7 +209,7 @@ async fn a_drain_lets_connections_finish_and_a_force_cuts_them() {
     let listener = sluice.listener(web());
     assert!(!sluice.drain(Duration::from_millis(50)).await.unwrap(), "one was left");
     sluice.force().await;
-    let _ = client.to_end().await;
+    client.end().await;
     assert_eq!((listener.active(), listener.ended(Outcome::Stopped)), (0, 1));
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::balance::Schedule;
 use super::intent::{Action, Cert, Intent, Listener, ListenerKey, Pool, PoolName, Protocol, Route};
 use super::live::{BackendKey, Live, ProbeKey, ServeKey};
+use super::map::Map;
 use super::problem::{Origin, Problem};
 use super::route::{Matcher, RouteTable, Target};
 use super::snapshot::{BackendPlan, ListenerPlan, PoolPlan, Snapshot};
@@ -19,12 +20,12 @@ use super::tls::TlsPlan;
 /// Compiles `intent`. `previous` lends what did not change, `live` the states.
 pub fn compile(intent: &Intent, previous: &Snapshot, live: &Live) -> (Snapshot, Vec<Problem>) {
     let mut problems = Vec::new();
-    let pools: HashMap<_, _> =
+    let pools: Map<_, _> =
         intent.pools.iter().map(|(name, pool)| (name.clone(), plan_pool(name, pool, previous, live))).collect();
     for pool in intent.pools.values() {
         check_pool(pool, &mut problems);
     }
-    let mut listeners = HashMap::with_capacity(intent.listeners.len());
+    let mut listeners = Map::with_capacity_and_hasher(intent.listeners.len(), Default::default());
     for (key, listener) in &intent.listeners {
         check_targets(listener, &pools, &mut problems);
         listeners.insert(*key, plan_listener(*key, listener, intent, previous, live, &mut problems));
@@ -70,7 +71,7 @@ fn check_pool(pool: &Pool, problems: &mut Vec<Problem>) {
 }
 
 /// A route to a pool that is not there stays and answers 503: its traffic must not fall to another route.
-fn check_targets(listener: &Listener, pools: &HashMap<PoolName, Arc<PoolPlan>>, problems: &mut Vec<Problem>) {
+fn check_targets(listener: &Listener, pools: &Map<PoolName, Arc<PoolPlan>>, problems: &mut Vec<Problem>) {
     for route in &listener.routes {
         if let Action::Forward(pool) = &route.action
             && !pools.contains_key(pool)

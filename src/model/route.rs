@@ -5,7 +5,6 @@
 //! walk over routes, so it is as quick with 5,000 as with ten. Expressions are the exception: each of a table's is
 //! tried.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use regex::Regex;
@@ -13,6 +12,7 @@ use regex::Regex;
 use super::host::{Host, HostPattern};
 use super::intent::{Action, PathMatch};
 use super::live::ServeState;
+use super::map::Map;
 use super::problem::Origin;
 
 /// Where a route leads.
@@ -29,17 +29,17 @@ pub struct Target {
 /// All routes of one listener.
 #[derive(Debug, Default)]
 pub struct RouteTable {
-    exact: HashMap<Box<str>, PathTable>,
-    wildcard: HashMap<Box<str>, PathTable>,
+    exact: Map<Box<str>, PathTable>,
+    wildcard: Map<Box<str>, PathTable>,
     any: PathTable,
 }
 
 #[derive(Debug, Default)]
 struct PathTable {
-    exact: HashMap<Box<str>, Arc<Target>>,
+    exact: Map<Box<str>, Arc<Target>>,
     expressions: Vec<(Regex, Arc<Target>)>,
     // Keyed without the trailing slash; the root is the empty string.
-    prefixes: HashMap<Box<str>, Arc<Target>>,
+    prefixes: Map<Box<str>, Arc<Target>>,
     // Slashes in the deepest prefix.
     depth: usize,
 }
@@ -117,11 +117,11 @@ impl RouteTable {
     }
 }
 
-fn table_of<'t>(tables: &'t mut HashMap<Box<str>, PathTable>, host: &Host) -> &'t mut PathTable {
+fn table_of<'t>(tables: &'t mut Map<Box<str>, PathTable>, host: &Host) -> &'t mut PathTable {
     tables.entry(host.as_str().into()).or_default()
 }
 
-fn insert_first(map: &mut HashMap<Box<str>, Arc<Target>>, key: &str, target: Arc<Target>) -> bool {
+fn insert_first(map: &mut Map<Box<str>, Arc<Target>>, key: &str, target: Arc<Target>) -> bool {
     if map.contains_key(key) {
         return false;
     }

@@ -4,7 +4,6 @@
 //! through a [`Reader`], which costs one relaxed load while nothing changed.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Cache};
@@ -13,6 +12,7 @@ use tokio::sync::watch;
 use super::balance::Schedule;
 use super::intent::{Action, Admin, Cert, CertName, Listener, ListenerKey, Pool, PoolName};
 use super::live::{BackendState, ListenerState, PoolState, ProbeState, ServeState};
+use super::map::Map;
 use super::route::{RouteTable, Target};
 use super::source::SourceTable;
 use super::tls::TlsPlan;
@@ -23,11 +23,11 @@ pub struct Snapshot {
     /// Counts publications; 0 is the empty one from before the first.
     pub generation: u64,
     /// What to listen on.
-    pub listeners: HashMap<ListenerKey, Arc<ListenerPlan>>,
+    pub listeners: Map<ListenerKey, Arc<ListenerPlan>>,
     /// Where traffic goes.
-    pub pools: HashMap<PoolName, Arc<PoolPlan>>,
+    pub pools: Map<PoolName, Arc<PoolPlan>>,
     /// Certificates in use, for the pages.
-    pub certs: HashMap<CertName, Arc<Cert>>,
+    pub certs: Map<CertName, Arc<Cert>>,
 }
 
 /// One thing to listen on, ready for use.

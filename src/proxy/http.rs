@@ -3,32 +3,35 @@
 //! Per request: check the head → decide → pick → send → pass the answer on → record (see `exchange`). A connection that
 //! switches protocols is a tunnel from then on, served by the same task.
 
-use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
 use super::outcome::of_http;
 use super::{Connection, Worker};
-use crate::model::host::Host;
-use crate::model::intent::ListenerKey;
-use crate::model::live::ListenerState;
 use crate::model::outcome::Outcome;
-use tunnel::Tunnel;
+use crate::net::socket;
+use aside::Aside;
+use body::ResponseBody;
+use patience::{Patience, Watched};
+use session::Session;
 
 mod answer;
+mod aside;
 mod body;
 mod clients;
 mod exchange;
@@ -36,16 +39,16 @@ mod fields;
 mod forward;
 mod head;
 mod path;
+mod patience;
+mod replay;
+mod session;
 mod tunnel;
 
 pub(super) use clients::Clients;
 
-/// How long the head of a request may take, and how long a connection may wait for its next request.
-const HEAD: Duration = Duration::from_secs(10);
-/// The largest head of a request, in bytes; more is answered with 431.
+/// The largest head of a request, in bytes; more is answered with 431. So are more than hyper's 100 fields: naming that
+/// number here would cost it a filled array a request.
 const HEAD_BYTES: usize = 64 * 1024;
-/// The most fields of a head; more is answered with 431.
-const HEAD_FIELDS: usize = 100;
 /// Requests at a time on one HTTP/2 connection.
 const STREAMS: u32 = 128;
 /// What a client may send ahead on one HTTP/2 stream, in bytes, …
@@ -57,6 +60,11 @@ const PING: Duration = Duration::from_secs(30);
 /// … and given up when it does not answer within this.
 const PONG: Duration = Duration::from_secs(15);
 
+/// The answer to a head that takes too long.
+const SLOW: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 32\r\n\
+    connection: close\r\n\r\n408 the request came too slowly\n";
+
 /// What the handshake said.
 #[derive(Debug)]
 pub(super) struct Tls {
@@ -64,122 +72,117 @@ pub(super) struct Tls {
     pub(super) h2: bool,
 }
 
-/// What all requests of one client connection share.
-#[derive(Debug)]
-struct Session {
-    worker: Rc<Worker>,
-    key: ListenerKey,
-    listener: Arc<ListenerState>,
-    // Made once, so that each request only counts a reference: the client, `http` or `https`, and the port.
-    client: HeaderValue,
-    proto: HeaderValue,
-    port: HeaderValue,
-    // The authority of the last request and its host: most clients ask one host again and again.
-    host: RefCell<Option<(Box<str>, Host)>>,
-    // How the connection ended, if hyper finds nothing wrong.
-    outcome: Rc<Cell<Outcome>>,
-    tunnel: RefCell<Option<Tunnel>>,
-    h2: bool,
+/// A connection to a client, in the clear or in TLS.
+pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// Makes the coming close a reset.
+    fn abort_on_close(&self);
 }
 
-impl Session {
-    fn new(worker: Rc<Worker>, connection: &Connection, tls: Option<&Tls>) -> Self {
-        let value = |text: String| HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
-        Self {
-            worker,
-            key: connection.key,
-            listener: connection.admitted.listener().clone(),
-            client: value(connection.peer.ip().to_string()),
-            proto: HeaderValue::from_static(if tls.is_some() { "https" } else { "http" }),
-            port: value(connection.port.to_string()),
-            host: RefCell::default(),
-            outcome: Rc::new(Cell::new(Outcome::Done)),
-            tunnel: RefCell::default(),
-            h2: tls.is_some_and(|tls| tls.h2),
-        }
+impl Transport for TcpStream {
+    fn abort_on_close(&self) {
+        socket::abort_on_close(self);
+    }
+}
+
+impl Transport for TlsStream<TcpStream> {
+    fn abort_on_close(&self) {
+        socket::abort_on_close(self.get_ref().0);
     }
 }
 
 /// Serves one connection of an HTTP listener to its end.
-pub(super) async fn serve<S>(worker: Rc<Worker>, connection: Connection, stream: S, tls: Option<Tls>)
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let session = Rc::new(Session::new(worker, &connection, tls.as_ref()));
-    let served = match tls {
-        Some(Tls { h2: true, .. }) => serve_h2(&session, stream).await,
-        _ => serve_h1(&session, stream).await,
-    };
-    let outcome = match served {
-        Ok(()) => match session.tunnel.take() {
+pub(super) async fn serve<S: Transport>(worker: Rc<Worker>, connection: Connection, stream: S, tls: Option<Tls>) {
+    let h2 = tls.as_ref().is_some_and(|tls| tls.h2);
+    let session = Rc::new(Session::new(worker, &connection, tls.is_some(), h2));
+    let end = if h2 { serve_h2(&session, stream).await } else { serve_h1(&session, stream).await };
+    let outcome = match end {
+        End::Served(Ok(())) => match session.tunnel.take() {
             Some(tunnel) => tunnel.run(&session.listener).await,
             None => session.outcome.get(),
         },
-        Err(error) => {
+        End::Served(Err(error)) => {
             debug!(listener = %connection.key, client = %connection.peer, %error, "connection ended");
             of_http(&error, session.outcome.get())
         }
+        End::Silent(outcome) => outcome,
     };
     connection.admitted.end(outcome);
 }
 
-async fn serve_h1<S>(session: &Rc<Session>, stream: S) -> hyper::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+/// How hyper's part of a connection ended.
+enum End {
+    Served(hyper::Result<()>),
+    /// The client was silent for too long.
+    Silent(Outcome),
+}
+
+async fn serve_h1<S: Transport>(session: &Rc<Session>, stream: S) -> End {
+    let stream = Watched::new(stream);
+    let patience = Patience::new(session, stream.traffic(), true);
     let service = service_fn(|request| answer(session.clone(), request));
-    let serving = http1::Builder::new()
+    let mut serving = http1::Builder::new()
         .half_close(true)
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_headers(HEAD_FIELDS)
         .max_header_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    let mut serving = pin!(serving);
-    until_drained(session, serving.as_mut(), http1::UpgradeableConnection::graceful_shutdown).await
+    let end = drive(session, &mut serving, patience, http1::UpgradeableConnection::graceful_shutdown).await;
+    let left = || serving.into_parts().map(|parts| parts.io.into_inner().stream);
+    match &end {
+        End::Silent(Outcome::SlowHead) => {
+            if let Some(mut stream) = left() {
+                // Who is that slow may not take it either.
+                let _ = timeout(Duration::from_secs(1), stream.write_all(SLOW)).await;
+            }
+        }
+        // HTTP/1.0 ends a body with the connection: only a reset tells a broken one from a whole one.
+        End::Served(Err(_)) if session.outcome.get() == Outcome::BackendBroke => {
+            if let Some(stream) = left() {
+                stream.abort_on_close();
+            }
+        }
+        _ => {}
+    }
+    end
 }
 
-async fn serve_h2<S>(session: &Rc<Session>, stream: S) -> hyper::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let shared = session.clone();
-    let service = service_fn(move |request| answer(shared.clone(), request));
-    let serving = http2::Builder::new(OnThisThread)
+async fn serve_h2<S: Transport>(session: &Rc<Session>, stream: S) -> End {
+    let stream = Watched::new(stream);
+    let patience = Patience::new(session, stream.traffic(), false);
+    let service = service_fn(|request| answer(session.clone(), request));
+    let mut serving = http2::Builder::new(OnThisThread)
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+        .max_header_list_size(HEAD_BYTES as u32)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG)
         .serve_connection(TokioIo::new(stream), service);
-    let mut serving = pin!(serving);
-    until_drained(session, serving.as_mut(), http2::Connection::graceful_shutdown).await
+    drive(session, &mut serving, patience, http2::Connection::graceful_shutdown).await
 }
 
-/// Drives a connection; when the process is stopping, it finishes what it has and takes nothing more.
-async fn until_drained<C>(session: &Session, mut serving: Pin<&mut C>, finish: fn(Pin<&mut C>)) -> hyper::Result<()>
+/// Drives a connection until it ends or its client was silent for too long. When the process is stopping, it finishes
+/// what it has and takes nothing more.
+async fn drive<C>(session: &Session, serving: &mut C, mut patience: Patience, finish: fn(Pin<&mut C>)) -> End
 where
-    C: Future<Output = hyper::Result<()>>,
+    C: Future<Output = hyper::Result<()>> + Unpin,
 {
-    let mut drain = pin!(session.worker.drain.begun());
-    let mut draining = false;
+    let drain = pin!(session.worker.drain.begun());
+    let mut drain = Some(Aside::new(drain));
     poll_fn(|cx| {
-        if !draining && drain.as_mut().poll(cx).is_ready() {
-            draining = true;
-            finish(serving.as_mut());
+        if drain.as_mut().is_some_and(|drain| drain.poll(cx).is_ready()) {
+            drain = None;
+            finish(Pin::new(serving));
         }
-        serving.as_mut().poll(cx)
+        if let Poll::Ready(served) = Pin::new(&mut *serving).poll(cx) {
+            return Poll::Ready(End::Served(served));
+        }
+        patience.poll(cx, session).map(End::Silent)
     })
     .await
 }
 
-async fn answer(
-    session: Rc<Session>,
-    request: Request<Incoming>,
-) -> Result<hyper::Response<body::ResponseBody>, Infallible> {
+async fn answer(session: Rc<Session>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
     Ok(exchange::serve(&session, request).await)
 }
 
@@ -192,3 +195,6 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for OnThisThread {
         tokio::task::spawn_local(stream);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ const REST: Duration = Duration::from_millis(100);
 
 /// Accepts until it is dropped. `port` is the one clients see.
 pub(super) async fn accept(worker: Rc<Worker>, key: ListenerKey, socket: TcpListener, state: Arc<ListenerState>) {
-    let port = socket.local_addr().map_or(key.address.port(), |bound| bound.port());
+    let port = socket.local_addr().map_or_else(|_| key.address.port(), |bound| bound.port());
     loop {
         match socket.accept().await {
             Ok((stream, peer)) => admit(&worker, key, port, &state, stream, peer),

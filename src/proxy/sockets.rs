@@ -167,7 +167,7 @@ async fn explain(address: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             let holder = tokio::task::spawn_blocking(move || holder::of(address)).await.ok().flatten();
-            let by = holder.map_or_else(|| "another process".to_owned(), |name| name);
+            let by = holder.unwrap_or_else(|| "another process".to_owned());
             format!("{address} is taken by {by}; stop it or choose another port")
         }
         io::ErrorKind::PermissionDenied => {

@@ -27,6 +27,7 @@ use tokio::time::Instant;
 
 pub mod asked;
 pub mod peer;
+pub mod tls;
 pub mod wire;
 
 pub use asked::Asked;

@@ -56,7 +56,10 @@ impl Message {
 impl Wire {
     /// Connects.
     pub async fn to(address: SocketAddr) -> Self {
-        let stream = soon("a connection", TcpStream::connect(address)).await.expect("connected");
+        // By the blocking call, since it succeeds also where the other side resets at once: that is the next read's to tell.
+        let stream = std::net::TcpStream::connect(address).expect("connected");
+        stream.set_nonblocking(true).unwrap();
+        let stream = TcpStream::from_std(stream).unwrap();
         stream.set_nodelay(true).unwrap();
         Self::new(stream)
     }
@@ -96,13 +99,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.stream.shutdown().await.expect("shut down");
     }
 
+    /// The same, if the other side is still there.
+    pub async fn finish_quietly(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await
+    }
+
     /// Reads more into the buffer; how much.
     async fn fill(&mut self) -> io::Result<usize> {
         soon("bytes", self.stream.read_buf(&mut self.buffer)).await
     }
 
+    /// Waits until the other side ends the stream, however it does.
+    pub async fn end(&mut self) {
+        // What comes until then is of no interest.
+        let _ = self.rest().await;
+    }
+
     /// Reads to the end of the stream: what came, and how it ended.
-    pub async fn to_end(&mut self) -> (Vec<u8>, io::Result<()>) {
+    pub async fn rest(&mut self) -> (Vec<u8>, io::Result<()>) {
         let end = loop {
             match self.fill().await {
                 Ok(0) => break Ok(()),
@@ -158,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if let Some(length) = message.field("content-length").filter(|_| !bodiless) {
             message.body = self.exactly(length.parse().expect("a length")).await;
         } else if is_answer && !bodiless {
-            message.body = self.to_end().await.0;
+            message.body = self.rest().await.0;
         }
         Some(message)
     }

@@ -58,7 +58,7 @@ fn an_unchanged_pool_and_listener_are_the_same_in_the_next_snapshot() {
     let asked = intent(listener(Protocol::Http, vec![route("*", PathMatch::any(), "site")]), &["site", "other"]);
     let (first, problems) = compile(&asked, &Snapshot::default(), &live);
     assert_eq!(reasons(&problems), [""; 0]);
-    let mut changed = asked.clone();
+    let mut changed = asked;
     Arc::make_mut(changed.pools.get_mut(&PoolName::new("other")).unwrap()).retries = 5;
     let (second, _) = compile(&changed, &first, &live);
     let (site, other) = (PoolName::new("site"), PoolName::new("other"));

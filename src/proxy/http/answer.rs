@@ -4,8 +4,6 @@ use bytes::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
-use super::body::ResponseBody;
-
 /// The field that carries the request's id.
 pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -20,7 +18,7 @@ pub(super) struct Asker {
 
 impl Asker {
     /// An answer with this status that says why. `reason` has no quotes or backslashes.
-    pub(super) fn answer(&self, status: StatusCode, reason: &str) -> Response<ResponseBody> {
+    pub(super) fn answer(&self, status: StatusCode, reason: &str) -> Response<Bytes> {
         let (body, content_type) = if self.json {
             let id = self.id.to_str().unwrap_or_default();
             let code = status.as_u16();
@@ -28,7 +26,7 @@ impl Asker {
         } else {
             (format!("{} {reason}\n", status.as_u16()), "text/plain; charset=utf-8")
         };
-        let mut response = Response::new(ResponseBody::Own(Some(Bytes::from(body))));
+        let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -38,7 +36,7 @@ impl Asker {
     }
 
     /// A redirect to `location`; `None` when that cannot be written in a header.
-    pub(super) fn redirect(&self, location: &str) -> Option<Response<ResponseBody>> {
+    pub(super) fn redirect(&self, location: &str) -> Option<Response<Bytes>> {
         let location = HeaderValue::from_str(location).ok()?;
         let mut response = self.answer(StatusCode::PERMANENT_REDIRECT, "this is served over https");
         response.headers_mut().remove(header::CACHE_CONTROL);

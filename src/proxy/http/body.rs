@@ -12,6 +12,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
 
 use super::clients::Borrowed;
+use super::session::Session;
 use crate::model::live::{BackendState, Lease, ListenerState, PoolState};
 use crate::model::outcome::Outcome;
 
@@ -83,42 +84,67 @@ impl Body for RequestBody {
 
 /// The body of an answer.
 #[derive(Debug)]
-pub(super) enum ResponseBody {
-    /// Made here.
-    Own(Option<Bytes>),
-    /// A backend's.
-    Passed(Passed),
-}
-
-/// A backend's body and what its request holds until it ends.
-#[derive(Debug)]
-pub(super) struct Passed {
-    incoming: Incoming,
+pub(super) struct ResponseBody {
+    content: Content,
     ended: bool,
-    serving: Serving,
+    underway: Underway,
 }
 
-/// What a request holds while its answer is under way.
 #[derive(Debug)]
-pub(super) struct Serving {
-    /// Counts bytes to the client.
-    pub(super) listener: Arc<ListenerState>,
-    /// How the client's connection ended, should the backend break off.
-    pub(super) outcome: Rc<Cell<Outcome>>,
+enum Content {
+    Own(Option<Bytes>),
+    Passed(Incoming),
+}
+
+/// What a request holds until its answer has ended. It is let go of when the answer's body is dropped, or before that
+/// when the client goes away.
+#[derive(Debug)]
+pub(super) struct Underway {
+    session: Rc<Session>,
+    started: Instant,
+    /// Takes the duration, once a pool was chosen.
+    pub(super) pool: Option<Arc<PoolState>>,
     /// Counts the request at its backend.
-    pub(super) lease: Lease,
-    /// Takes the duration.
-    pub(super) pool: Arc<PoolState>,
-    /// When the request's head was read.
-    pub(super) started: Instant,
-    /// The backend's connection; `None` when it became a tunnel.
+    pub(super) lease: Option<Lease>,
+    /// The backend's connection.
     pub(super) connection: Option<Borrowed>,
 }
 
+impl Underway {
+    /// Begins with a request's head.
+    pub(super) fn new(session: &Rc<Session>) -> Self {
+        session.begin();
+        Self { session: session.clone(), started: Instant::now(), pool: None, lease: None, connection: None }
+    }
+
+    /// When the request's head was read.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        self.session.end(now);
+        if let Some(pool) = &self.pool {
+            pool.took(now - self.started);
+        }
+        if let Some(connection) = self.connection.take() {
+            connection.give_back(now);
+        }
+    }
+}
+
 impl ResponseBody {
+    /// A body made here, or none.
+    pub(super) fn own(bytes: Option<Bytes>, underway: Underway) -> Self {
+        Self { content: Content::Own(bytes), ended: false, underway }
+    }
+
     /// A backend's body.
-    pub(super) fn passed(incoming: Incoming, serving: Serving) -> Self {
-        Self::Passed(Passed { incoming, ended: false, serving })
+    pub(super) fn passed(incoming: Incoming, underway: Underway) -> Self {
+        Self { content: Content::Passed(incoming), ended: false, underway }
     }
 }
 
@@ -126,52 +152,46 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Passed(passed) => passed.poll_frame(cx),
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let frame = match &mut this.content {
+            Content::Own(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+            Content::Passed(incoming) => ready!(Pin::new(incoming).poll_frame(cx)),
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                let bytes = length(frame);
+                this.underway.session.listener.moved(0, bytes);
+                if let Some(lease) = &this.underway.lease {
+                    lease.state().received(bytes);
+                }
+            }
+            Some(Err(_)) => this.underway.session.outcome.set(Outcome::BackendBroke),
+            None => this.ended = true,
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Own(bytes) => bytes.is_none(),
-            Self::Passed(passed) => passed.incoming.is_end_stream(),
+        match &self.content {
+            Content::Own(bytes) => bytes.is_none(),
+            Content::Passed(incoming) => incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Passed(passed) => passed.incoming.size_hint(),
+        match &self.content {
+            Content::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Content::Passed(incoming) => incoming.size_hint(),
         }
     }
 }
 
-impl Passed {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-        match &frame {
-            Some(Ok(frame)) => {
-                let bytes = length(frame);
-                self.serving.listener.moved(0, bytes);
-                self.serving.lease.state().received(bytes);
-            }
-            Some(Err(_)) => self.serving.outcome.set(Outcome::BackendBroke),
-            None => self.ended = true,
-        }
-        Poll::Ready(frame)
-    }
-}
-
-impl Drop for Passed {
+impl Drop for ResponseBody {
     fn drop(&mut self) {
-        let now = Instant::now();
-        self.serving.pool.took(now - self.serving.started);
-        if (self.ended || self.incoming.is_end_stream())
-            && let Some(connection) = self.serving.connection.take()
-        {
-            connection.give_back(now);
+        if !self.ended && !self.is_end_stream() {
+            // The rest of the answer is still on it.
+            self.underway.connection = None;
         }
     }
 }

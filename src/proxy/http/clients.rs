@@ -117,3 +117,63 @@ async fn sweep(all: Weak<Shelves>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::client::conn::http1::handshake;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+    use tokio::task::LocalSet;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    async fn connected(shelf: &Rc<Shelf>) -> (Borrowed, DuplexStream) {
+        let (ours, theirs) = duplex(1024);
+        let (mut sender, connection) = handshake(TokioIo::new(ours)).await.unwrap();
+        tokio::task::spawn_local(connection);
+        sender.ready().await.unwrap();
+        (shelf.clone().lend(sender), theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_one_is_used_first_and_what_waits_too_long_is_closed() {
+        LocalSet::new()
+            .run_until(async {
+                let clients = Clients::default();
+                let shelf = clients.of("127.0.0.1:1".parse().unwrap());
+                let ((old, mut old_end), (new, mut new_end)) = (connected(&shelf).await, connected(&shelf).await);
+                old.give_back(Instant::now());
+                sleep(IDLE / 2).await;
+                new.give_back(Instant::now());
+                sleep(IDLE / 2 + SWEEP).await;
+                // The old one was closed, so what is left is the new one.
+                assert_eq!(old_end.read(&mut [0]).await.unwrap(), 0);
+                let new = shelf.take().unwrap();
+                assert!(shelf.take().is_none());
+                new.give_back(Instant::now());
+                drop(shelf);
+                sleep(IDLE + SWEEP).await;
+                assert_eq!(new_end.read(&mut [0]).await.unwrap(), 0);
+                sleep(SWEEP).await;
+                assert!(clients.0.by_backend.borrow().is_empty() && !clients.0.sweeping.get());
+            })
+            .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_the_backend_closed_is_not_used() {
+        LocalSet::new()
+            .run_until(async {
+                let shelf = Clients::default().of("127.0.0.1:1".parse().unwrap());
+                let ((closed, end), (open, _end)) = (connected(&shelf).await, connected(&shelf).await);
+                open.give_back(Instant::now());
+                closed.give_back(Instant::now());
+                drop(end);
+                // Its task sees the end as soon as it runs.
+                sleep(Duration::from_millis(1)).await;
+                assert!(shelf.take().is_some() && shelf.take().is_none());
+            })
+            .await;
+    }
+}

@@ -1,23 +1,21 @@
 //! One request: check → decide → forward, redirect or refuse → record.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Request, Response, StatusCode, Uri, Version};
-use tokio::time::Instant;
 
-use super::Session;
 use super::answer::{Asker, X_REQUEST_ID, request_id};
-use super::body::{RequestBody, ResponseBody};
-use super::fields::Fields;
-use super::forward::{self, Outgoing};
+use super::body::{RequestBody, ResponseBody, Underway};
+use super::fields::{Fields, Side};
+use super::forward::{Outgoing, forward};
 use super::head::{self, Refusal};
+use super::session::Session;
 use crate::model::host::Host;
-use crate::model::live::ServeState;
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::Decision;
 
@@ -29,54 +27,57 @@ static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Serves one request.
 pub(super) async fn serve(session: &Rc<Session>, request: Request<Incoming>) -> Response<ResponseBody> {
-    let started = Instant::now();
+    let underway = Underway::new(session);
     let (parts, incoming) = request.into_parts();
-    let fields = Fields::of(&parts.headers);
+    let fields = Fields::of(&parts.headers, Side::Client);
     let worker = &session.worker;
     let asker = Asker { id: request_id([worker.draw(), worker.draw()]), json: fields.json };
     let host = match checked_host(session, &parts, &fields) {
         Ok(host) => host,
-        Err(refusal) => return refuse(session, &asker, refusal),
+        Err(refusal) => return own(refuse(session, &asker, refusal), underway),
     };
     let name = host.as_ref().map(Host::as_str);
-    match worker.reader.read(|snapshot| snapshot.decide(&session.key, name, parts.uri.path())) {
+    let (serve, answer) = match worker.reader.read(|s| s.decide(&session.key, name, parts.uri.path())) {
         Decision::Forward { pool, target } => {
             let (request, upgrade) = prepare(session, parts, incoming, &fields, &asker.id);
-            let outgoing = Outgoing { request, upgrade, started };
-            let answer = match forward::forward(session, pool, outgoing).await {
+            let answer = match forward(session, pool, Outgoing { request, upgrade, underway }).await {
                 Ok(response) => response,
-                Err((status, reason)) => asker.answer(status, reason),
+                Err((status, reason, underway)) => own(asker.answer(status, reason), underway),
             };
-            recorded(&target.serve, answer)
+            target.serve.answered(answer.status().as_u16());
+            return answer;
         }
         Decision::RedirectHttps { port, target } => {
             let answer = name.and_then(|name| asker.redirect(&location(name, port, &parts.uri)));
             let missing = || asker.answer(StatusCode::BAD_REQUEST, "Host is missing");
-            recorded(&target.serve, answer.unwrap_or_else(missing))
+            (target.serve.clone(), answer.unwrap_or_else(missing))
         }
         Decision::NoPool { target } => {
-            recorded(&target.serve, asker.answer(StatusCode::SERVICE_UNAVAILABLE, "no backend serves this"))
+            (target.serve.clone(), asker.answer(StatusCode::SERVICE_UNAVAILABLE, "no backend serves this"))
         }
         Decision::NoRoute { unrouted } => {
-            recorded(&unrouted, asker.answer(StatusCode::NOT_FOUND, "no route for this host and path"))
+            (unrouted, asker.answer(StatusCode::NOT_FOUND, "no route for this host and path"))
         }
-        Decision::NoListener => asker.answer(StatusCode::SERVICE_UNAVAILABLE, "this listener is closing"),
-    }
+        Decision::NoListener => {
+            return own(asker.answer(StatusCode::SERVICE_UNAVAILABLE, "this listener is closing"), underway);
+        }
+    };
+    serve.answered(answer.status().as_u16());
+    own(answer, underway)
 }
 
-fn recorded(serve: &Arc<ServeState>, answer: Response<ResponseBody>) -> Response<ResponseBody> {
-    serve.answered(answer.status().as_u16());
-    answer
+fn own(answer: Response<Bytes>, underway: Underway) -> Response<ResponseBody> {
+    answer.map(|bytes| ResponseBody::own(Some(bytes), underway))
 }
 
 /// Refuses a malformed request and closes its connection: what follows on it cannot be trusted to be a request.
-fn refuse(session: &Session, asker: &Asker, refusal: Refusal) -> Response<ResponseBody> {
+fn refuse(session: &Session, asker: &Asker, refusal: Refusal) -> Response<Bytes> {
     session.outcome.set(Outcome::Malformed);
     let mut answer = asker.answer(refusal.status, refusal.reason);
     if !session.h2 {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    let unrouted = session.worker.reader.read(|snapshot| Some(snapshot.listeners.get(&session.key)?.unrouted.clone()));
+    let unrouted = session.worker.reader.read(|s| s.listeners.get(&session.key).map(|plan| plan.unrouted.clone()));
     if let Some(unrouted) = unrouted {
         unrouted.answered(refusal.status.as_u16());
     }

@@ -3,6 +3,15 @@
 use hyper::HeaderMap;
 use hyper::header::{self, HeaderName, HeaderValue};
 
+/// From whom a message comes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Side {
+    /// A request.
+    Client,
+    /// An answer.
+    Backend,
+}
+
 /// What one pass over the fields of a message found, so that nothing is looked up that is not there.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
@@ -26,7 +35,7 @@ pub(super) struct Fields {
 
 impl Fields {
     /// Looks at each field once.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &HeaderMap, side: Side) -> Self {
         let mut found = Self::default();
         for (name, value) in headers {
             match name.as_str() {
@@ -38,9 +47,9 @@ impl Fields {
                 "connection" => found.connection = true,
                 "upgrade" => found.upgrade = true,
                 "te" => found.te = true,
-                // `Expect` is answered here: the 100 is sent when the backend takes the body.
-                "keep-alive" | "expect" | "http2-settings" => found.drop.push(name.clone()),
-                other if other.starts_with("proxy-") || is_forwarding(other) => found.drop.push(name.clone()),
+                "keep-alive" | "proxy-connection" => found.drop.push(name.clone()),
+                other if side == Side::Client && ends_here(other) => found.drop.push(name.clone()),
+                "proxy-authenticate" | "proxy-authentication-info" => found.drop.push(name.clone()),
                 _ => {}
             }
         }
@@ -95,7 +104,7 @@ impl Fields {
 
 /// Drops the fields of an answer that end here. Those of a switch of protocols stay if `upgrade`.
 pub(super) fn clean_response(headers: &mut HeaderMap, upgrade: bool) {
-    let found = Fields::of(headers);
+    let found = Fields::of(headers, Side::Backend);
     found.drop_connection(headers);
     if found.codings > 0 {
         // How the body is framed to the client is decided anew; with both, the coding holds (RFC 9112 §6.3).
@@ -131,6 +140,12 @@ fn is_kept(token: &str) -> bool {
     ["close", "content-length", "host", "keep-alive", "te", "transfer-encoding", "upgrade"]
         .iter()
         .any(|kept| token.eq_ignore_ascii_case(kept))
+}
+
+/// Whether a field of a request is for us alone, or not the client's to set. `Expect` is answered here: the 100 is sent
+/// when the backend takes the body. `Proxy` would become a setting of CGI programs.
+fn ends_here(name: &str) -> bool {
+    matches!(name, "expect" | "http2-settings" | "proxy") || name.starts_with("proxy-") || is_forwarding(name)
 }
 
 /// Whether a field is one by which proxies tell backends of the client, in any spelling that a backend could take for
@@ -178,11 +193,12 @@ mod tests {
             ("host", "a"),
             ("keep-alive", "timeout=5"),
             ("proxy-authorization", "Basic eA=="),
+            ("proxy", "http://evil.test"),
             ("te", "gzip, trailers"),
             ("upgrade", "h2c"),
             ("x-mine", "1"),
         ]);
-        let found = Fields::of(&headers);
+        let found = Fields::of(&headers, Side::Client);
         assert!(!found.asks_upgrade(&headers));
         found.clean_request(&mut headers, false);
         assert_eq!(names(&headers), ["connection", "host", "te", "x-mine"]);
@@ -193,7 +209,7 @@ mod tests {
     #[test]
     fn an_upgrade_takes_its_two_fields_along() {
         let mut headers = map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
-        let found = Fields::of(&headers);
+        let found = Fields::of(&headers, Side::Client);
         assert!(found.asks_upgrade(&headers));
         found.clean_request(&mut headers, true);
         assert_eq!(headers["connection"], "upgrade");
@@ -212,9 +228,15 @@ mod tests {
 
     #[test]
     fn an_answer_with_two_framings_keeps_neither() {
-        let mut headers = map(&[("transfer-encoding", "chunked"), ("content-length", "3"), ("server", "x")]);
+        let mut headers = map(&[
+            ("transfer-encoding", "chunked"),
+            ("content-length", "3"),
+            ("proxy-status", "x"),
+            ("server", "x"),
+            ("x-request-id", "theirs"),
+        ]);
         clean_response(&mut headers, false);
-        assert_eq!(names(&headers), ["server"]);
+        assert_eq!(names(&headers), ["proxy-status", "server", "x-request-id"]);
         let mut headers = map(&[("content-length", "3"), ("content-length", "3")]);
         clean_response(&mut headers, false);
         assert_eq!(headers.get_all("content-length").iter().count(), 1);

@@ -23,12 +23,18 @@ const fn bad(reason: &'static str) -> Refusal {
 /// What is said of a host that is none.
 pub(super) const BAD_HOST: Refusal = bad("Host must be a name or an address, with a port or without");
 
+/// The longest request target, in bytes.
+const TARGET: usize = 16 * 1024;
+
 /// Checks the head and gives the authority that the request names: host, and port if there is one. `None` only for
 /// HTTP/1.0, which need not name any. `Content-Length` with `Transfer-Encoding` in HTTP/1 never comes here: hyper drops
 /// the length, as RFC 9112 §6.3 says, and closes the connection after the answer.
 pub(super) fn check<'h>(parts: &'h Parts, fields: &Fields) -> Result<Option<&'h str>, Refusal> {
     if parts.method == Method::CONNECT {
         return Err(Refusal { status: StatusCode::METHOD_NOT_ALLOWED, reason: "CONNECT is not served here" });
+    }
+    if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > TARGET) {
+        return Err(Refusal { status: StatusCode::URI_TOO_LONG, reason: "the request target is too long" });
     }
     check_framing(parts, fields)?;
     let path = parts.uri.path();
@@ -109,12 +115,13 @@ mod tests {
     use hyper::Request;
 
     use super::*;
+    use crate::proxy::http::fields::Side;
 
     fn checked(
         build: impl FnOnce(hyper::http::request::Builder) -> hyper::http::request::Builder,
     ) -> Result<Option<String>, u16> {
         let (parts, ()) = build(Request::builder()).body(()).unwrap().into_parts();
-        let fields = Fields::of(&parts.headers);
+        let fields = Fields::of(&parts.headers, Side::Client);
         check(&parts, &fields).map(|authority| authority.map(str::to_owned)).map_err(|refusal| refusal.status.as_u16())
     }
 

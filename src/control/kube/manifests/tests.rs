@@ -1,3 +1,5 @@
+//! Reading folders and texts of manifests, and following a folder.
+
 use super::*;
 
 const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 80}]}\n";
@@ -34,4 +36,51 @@ fn strict_reading_names_every_fault() {
     assert_eq!(faults.len(), 2);
     assert!(read(&Access::Manifests("/nowhere/at/all".into())).unwrap_err()[0].reason.contains("folder"));
     assert!(read(&Access::InCluster).is_err());
+}
+
+/// Everything heard up to the word on faults, which ends each reading.
+async fn reading(changes: &mut tokio::sync::mpsc::Receiver<Change>) -> (Vec<Object>, Vec<Fault>) {
+    let mut all = Vec::new();
+    loop {
+        match changes.recv().await {
+            Some(Change::Replace { objects, .. }) => all.extend(objects),
+            Some(Change::Faults(faults)) => return (all, faults),
+            other => panic!("not of a reading: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_is_read_again_when_it_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write("a.yaml", SERVICE);
+    let (sender, mut changes) = tokio::sync::mpsc::channel(16);
+    let source = std::sync::Arc::<crate::model::live::control::SourceState>::default();
+    let following = follow::follow(dir.path(), sender, source.clone());
+    let story = async {
+        assert_eq!(names(&reading(&mut changes).await.0), ["Service default/web"]);
+        write("b.yaml", &SERVICE.replace("web", "shop"));
+        // A reading may come between the making of the file and its text.
+        while names(&reading(&mut changes).await.0) != ["Service default/web", "Service default/shop"] {}
+        assert!(source.is_up());
+        write("b.yaml", "a: [");
+        let faults = loop {
+            let (objects, faults) = reading(&mut changes).await;
+            if !faults.is_empty() {
+                assert_eq!(objects.len(), 2, "what the file last said stays");
+                break faults;
+            }
+        };
+        assert!(faults[0].place.contains("b.yaml:1"), "{}", faults[0]);
+        // The word on the source follows that on the faults.
+        while source.is_up() {
+            tokio::task::yield_now().await;
+        }
+        assert!(source.detail().contains("b.yaml"));
+    };
+    tokio::select! {
+        () = following => panic!("it ends only when nobody listens"),
+        told = tokio::time::timeout(std::time::Duration::from_secs(20), story) => told.unwrap(),
+    }
 }

@@ -1,3 +1,5 @@
+//! What is written, what is cleared, and how.
+
 use serde_json::json;
 
 use super::*;

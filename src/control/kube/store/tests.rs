@@ -1,3 +1,5 @@
+//! Replace, apply, delete, and when all was heard.
+
 use serde_json::json;
 
 use super::*;

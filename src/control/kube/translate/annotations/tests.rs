@@ -1,3 +1,5 @@
+//! Good values, wrong ones, and what they do to their object.
+
 use super::*;
 
 fn meta(annotations: &[(&str, &str)]) -> Meta {

@@ -1,0 +1,121 @@
+//! What all requests of one client connection share.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hyper::header::HeaderValue;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::tunnel::Tunnel;
+use crate::model::host::Host;
+use crate::model::intent::ListenerKey;
+use crate::model::live::ListenerState;
+use crate::model::outcome::Outcome;
+use crate::proxy::{Connection, Worker};
+
+/// One client connection.
+pub(super) struct Session {
+    /// The data thread.
+    pub(super) worker: Rc<Worker>,
+    /// The listener it came by.
+    pub(super) key: ListenerKey,
+    /// Counts bytes.
+    pub(super) listener: Arc<ListenerState>,
+    /// The client's address, made once, so that each request only counts a reference; like the next two.
+    pub(super) client: HeaderValue,
+    /// `http` or `https`.
+    pub(super) proto: HeaderValue,
+    /// The port that the client connected to.
+    pub(super) port: HeaderValue,
+    /// Whether HTTP/2 is spoken.
+    pub(super) h2: bool,
+    /// The authority of the last request and its host: most clients ask one host again and again.
+    pub(super) host: RefCell<Option<(Box<str>, Host)>>,
+    /// How the connection ended, if hyper finds nothing wrong.
+    pub(super) outcome: Cell<Outcome>,
+    /// What becomes of the connection when it has switched protocols.
+    pub(super) tunnel: RefCell<Option<Tunnel>>,
+    /// For the head of the next request that is kept.
+    pub(super) buffer: Cell<Vec<u8>>,
+    requests: Cell<u64>,
+    under_way: Cell<u32>,
+    quiet_since: Cell<Instant>,
+    alarm: Cell<Option<Pin<Box<Sleep>>>>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("key", &self.key).field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Begins with an accepted connection. `tls`: whether its client speaks TLS.
+    pub(super) fn new(worker: Rc<Worker>, connection: &Connection, tls: bool, h2: bool) -> Self {
+        let value = |text: String| HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
+        Self {
+            worker,
+            key: connection.key,
+            listener: connection.admitted.listener().clone(),
+            client: value(connection.peer.ip().to_string()),
+            proto: HeaderValue::from_static(if tls { "https" } else { "http" }),
+            port: value(connection.port.to_string()),
+            h2,
+            host: RefCell::default(),
+            outcome: Cell::new(Outcome::Done),
+            tunnel: RefCell::default(),
+            buffer: Cell::default(),
+            requests: Cell::new(0),
+            under_way: Cell::new(0),
+            quiet_since: Cell::new(Instant::now()),
+            alarm: Cell::default(),
+        }
+    }
+
+    /// A request began.
+    pub(super) fn begin(&self) {
+        self.requests.set(self.requests.get() + 1);
+        self.under_way.set(self.under_way.get() + 1);
+    }
+
+    /// A request ended.
+    pub(super) fn end(&self, now: Instant) {
+        self.under_way.set(self.under_way.get().saturating_sub(1));
+        self.quiet_since.set(now);
+    }
+
+    /// Requests begun so far.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.get()
+    }
+
+    /// Whether a request is being served.
+    pub(super) fn is_busy(&self) -> bool {
+        self.under_way.get() > 0
+    }
+
+    /// When the last request ended, or the connection began.
+    pub(super) fn quiet_since(&self) -> Instant {
+        self.quiet_since.get()
+    }
+
+    /// A timer for `deadline`. One timer is kept and handed out again and again, since moving it to a later time costs
+    /// nearly nothing; give it back with [`Self::keep_alarm`].
+    pub(super) fn alarm(&self, deadline: Instant) -> Pin<Box<Sleep>> {
+        match self.alarm.take() {
+            Some(mut alarm) => {
+                alarm.as_mut().reset(deadline);
+                alarm
+            }
+            None => Box::pin(sleep_until(deadline)),
+        }
+    }
+
+    /// Keeps a timer for the next request.
+    pub(super) fn keep_alarm(&self, alarm: Pin<Box<Sleep>>) {
+        self.alarm.set(Some(alarm));
+    }
+}
