@@ -348,6 +348,9 @@ async fn readiness_names_what_is_missing_then_says_yes_then_that_it_drains() {
     let answer = running.get("/readyz").await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert_eq!(body(&answer), "waiting for:\n  cluster home\n  listener web\n");
+    running.pages.live.control.source(&"home".into()).failed("nothing listens there; start it");
+    let answer = running.get("/readyz").await;
+    assert!(body(&answer).ends_with("  listener web\nsource home: nothing listens there; start it\n"), "{answer}");
     drop((cluster, listener));
     assert!(running.get("/readyz").await.starts_with("HTTP/1.1 200"));
     let Running { address, pages, trigger, server } = running;

@@ -10,9 +10,9 @@ use tracing_subscriber::{EnvFilter, fmt};
 /// The environment variable that sets the filter where no flag does.
 pub const VARIABLE: &str = "SLUICE_LOG";
 
-/// Libraries that tell of every frame and every retry; what of it matters is told again in our own words. A filter
-/// that names one of them wins.
-const QUIET: &str = "h2=warn,hyper=warn,kube=warn,notify=warn,rustls=warn,tower=warn";
+/// Libraries that tell of every frame and every retry; what of it matters is told again in our own words. kube calls
+/// each failed try an error, which `control` tells once an outage. A filter that names one of them wins.
+const QUIET: &str = "h2=warn,hyper=warn,kube=off,notify=warn,rustls=warn,tower=warn";
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -70,7 +70,7 @@ where
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use tracing::{debug, info, subscriber::with_default};
+    use tracing::{debug, error, info, subscriber::with_default};
 
     use super::*;
 
@@ -100,6 +100,7 @@ mod tests {
         info!(target: "sluice::proxy", listener = "web", "open");
         debug!(target: "sluice::proxy", "detail");
         info!(target: "hyper::proto", "frame");
+        error!(target: "kube_client::client::builder", "failed");
     }
 
     #[test]

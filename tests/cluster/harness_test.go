@@ -85,7 +85,7 @@ func TestHarnessAPIServerComesBack(t *testing.T) {
 	ready := endpoint{node: "node-3", ready: true, serving: true}
 	expectEndpoints(t, namespace, "web", map[string]endpoint{first.Address: ready})
 
-	plane.StopAPI()
+	plane.StopAPI(t)
 	if _, err := readEndpoints(t.Context(), namespace, "web"); err == nil {
 		t.Error("a killed API server answered")
 	}

@@ -22,16 +22,21 @@ func TestAPIServerOutageCostsNoRequest(t *testing.T) {
 	waitForRequests(t, traffic, 2*perSecond)
 
 	t.Log("API server killed")
-	plane.StopAPI()
+	plane.StopAPI(t)
 	lab.Eventually(t, noticeTimeout, func() error {
-		up, err := e.Metrics("sluice_source_up", nil)
+		up, err := e.Metrics("sluice_source_up", cluster)
 		if err == nil && up != 0 {
 			err = fmt.Errorf("sluice_source_up is %v without an API server", up)
 		}
 		return err
 	})
+	e.expectTold(t, "API server https://127.0.0.1:6443 cannot be reached", "start it")
+	e.expectLogged(t, "cluster home cannot be followed; what was last heard of it is served on")
+	if _, err := e.APIText("/readyz"); err != nil {
+		t.Errorf("an API server that is away takes traffic away: %v", err)
+	}
 	waitForRequests(t, traffic, 5*perSecond)
-	if stale, err := e.Metrics("sluice_source_stale_seconds", nil); err != nil || stale <= 0 {
+	if stale, err := e.Metrics("sluice_source_stale_seconds", cluster); err != nil || stale <= 0 {
 		t.Errorf("sluice_source_stale_seconds is %v, %v; want more than 0", stale, err)
 	}
 
@@ -57,6 +62,7 @@ func TestAPIServerOutageCostsNoRequest(t *testing.T) {
 	t.Logf("new pod in EndpointSlice %v after the restart, in the traffic %v later",
 		sliced.Sub(restarted).Round(time.Millisecond), time.Since(sliced).Round(time.Millisecond))
 	waitForRequests(t, traffic, 2*perSecond)
+	e.expectLogged(t, "cluster home is followed again")
 
 	sent, failures := traffic.Stop()
 	t.Logf("%d requests at %d/s, %d failed", sent, perSecond, len(failures))

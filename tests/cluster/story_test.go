@@ -34,6 +34,10 @@ metadata: {name: sluice}
 spec: {controller: sluice.dev/ingress}
 `
 
+// cluster is the label of the lab's cluster among sluice's sources; the file is
+// another one.
+var cluster = map[string]string{"source": "home"}
+
 // edge is a sluice with the address it hands out and serves on.
 type edge struct {
 	*lab.Sluice
@@ -42,13 +46,21 @@ type edge struct {
 }
 
 // startEdge runs a sluice with the rights of the manifest, on an address of its
-// own. reach says how it dials pods.
+// own, and waits until it is ready. reach says how it dials pods.
 func startEdge(t *testing.T, reach string) *edge {
+	t.Helper()
+	e := runEdge(t, reach, plane.Grant(t, lab.SluiceRights()))
+	e.ExpectReady(t)
+	return e
+}
+
+// runEdge runs a sluice with a kubeconfig, ready or not.
+func runEdge(t *testing.T, reach, kubeconfig string) *edge {
 	t.Helper()
 	plane.Apply(t, "", ingressClass)
 	address := lab.EdgeAddress()
 	e := &edge{address: address, http: address + ":8080", https: address + ":8443"}
-	e.Sluice = lab.StartSluice(t, fmt.Sprintf(`
+	e.Sluice = lab.RunSluice(t, fmt.Sprintf(`
 process: {admin: %q, workers: 2, drain: 5s}
 clusters:
   home:
@@ -56,7 +68,7 @@ clusters:
     reach: %s
     services: {class: sluice.dev/edge, addresses: [%s]}
     ingress: {class: sluice, http: %q, https: %q}
-`, lab.AdminAddress(), plane.Grant(t, lab.SluiceRights()), reach, address, e.http, e.https))
+`, lab.AdminAddress(), kubeconfig, reach, address, e.http, e.https))
 	return e
 }
 

@@ -133,14 +133,20 @@ impl fmt::Display for Statuses {
         for (target, wish) in &*self.0 {
             write!(f, "status {target}")?;
             for shown in &*wish.shown {
-                match shown {
-                    Shown::Ip(ip) => write!(f, " {ip}")?,
-                    Shown::Name(name) => write!(f, " {name}")?,
-                }
+                write!(f, " {shown}")?;
             }
             writeln!(f, "{}", if wish.differs { "  # to be written" } else { "" })?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => write!(f, "{ip}"),
+            Self::Name(name) => f.write_str(name),
+        }
     }
 }
 

@@ -3,14 +3,16 @@
 //! Owns the tasks of a cluster; all end when the future of [`watch`] is dropped. Knows nothing of what objects mean.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::DefaultBackoff;
 use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::control::clock::now_ms;
 use crate::model::live::control::SourceState;
 
 use super::manifests;
@@ -25,10 +27,16 @@ use super::status::{Statuses, write};
 use super::store::{Change, Feed};
 
 mod client;
+mod failure;
 mod feed;
+mod report;
 mod standing;
 
+pub(super) use failure::chain;
+
+use failure::Server;
 use feed::Watched;
+use report::Report;
 use standing::{Standing, Verdict};
 
 /// How often the source's state is brought up to date.
@@ -36,6 +44,9 @@ const TICK: Duration = Duration::from_secs(2);
 
 /// When every watch fails for so long, the access itself is read again: its certificate or token may be new.
 const RECONNECT_AFTER: Duration = Duration::from_secs(60);
+
+/// The longest pause between two readings of an access that is wrong.
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// Sends all changes of a cluster's objects, and writes `statuses` to where they belong. Runs for ever, through every
 /// failure; ends only when nobody takes the changes any more. Stops all it started when dropped.
@@ -60,35 +71,34 @@ pub async fn watch(
             }
         }
         access @ (Access::Kubeconfig(_) | Access::InCluster) => {
+            let mut report = Report::new(spec.name.clone(), source);
             let mut backoff = DefaultBackoff::default();
             while !changes.is_closed() {
                 match client::connect(access).await {
-                    Ok(client) => serve(client, &spec, &changes, &source, &statuses).await,
-                    Err(reason) => source.failed(&reason),
+                    Ok((client, server)) => {
+                        serve(client, server.into(), &spec, &changes, &mut report, &statuses).await;
+                        backoff.reset();
+                    }
+                    Err(reason) => report.failed(&reason),
                 }
-                tokio::time::sleep(backoff.next().unwrap_or(RECONNECT_AFTER)).await;
+                tokio::time::sleep(backoff.next().unwrap_or(LONGEST).min(LONGEST)).await;
             }
         }
     }
 }
 
-/// Milliseconds since 1970.
-pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Serves with one client, until connecting anew may help or nobody listens.
 async fn serve(
     client: Client,
+    server: Arc<Server>,
     spec: &ClusterSpec,
     changes: &mpsc::Sender<Change>,
-    source: &SourceState,
+    report: &mut Report,
     statuses: &tokio::sync::watch::Receiver<Arc<Statuses>>,
 ) {
     let standing = Standing::default();
     let mut tasks = JoinSet::new();
-    let mut feeds = Feeds { client: &client, spec, changes, standing: &standing, tasks: &mut tasks };
+    let mut feeds = Feeds { client: &client, server, spec, changes, standing: &standing, tasks: &mut tasks };
     feeds.start::<Service>();
     feeds.start::<EndpointSlice>();
     feeds.start::<Node>();
@@ -108,10 +118,10 @@ async fn serve(
             Verdict::Waiting => {}
             Verdict::Good => {
                 failing_since = None;
-                source.heard(now_ms());
+                report.good();
             }
             Verdict::Failed { reason, all } => {
-                source.failed(&reason);
+                report.failed(&reason);
                 let since = *failing_since.get_or_insert_with(Instant::now);
                 if !all {
                     failing_since = None;
@@ -125,6 +135,7 @@ async fn serve(
 
 struct Feeds<'a> {
     client: &'a Client,
+    server: Arc<Server>,
     spec: &'a ClusterSpec,
     changes: &'a mpsc::Sender<Change>,
     standing: &'a Standing,
@@ -147,6 +158,7 @@ impl Feeds<'_> {
     fn spawn<K: Kind>(&mut self, api: Api<Watched<K>>, namespace: Option<Arc<str>>) {
         let feed = Feed { kind: K::KIND, namespace };
         self.standing.add(&feed);
-        self.tasks.spawn(feed::follow(api, feed, self.changes.clone(), self.standing.clone()));
+        let (changes, standing) = (self.changes.clone(), self.standing.clone());
+        self.tasks.spawn(feed::follow(api, feed, changes, standing, self.server.clone()));
     }
 }

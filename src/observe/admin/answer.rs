@@ -70,7 +70,15 @@ impl Desk {
         if waiting_for.is_empty() {
             return text(StatusCode::OK, "ready\n");
         }
-        text(StatusCode::SERVICE_UNAVAILABLE, format!("waiting for:\n  {}\n", waiting_for.join("\n  ")))
+        let mut lines = format!("waiting for:\n  {}\n", waiting_for.join("\n  "));
+        // A wait that will not end by itself has its reason here.
+        for (name, source) in self.pages.live.control.sources() {
+            let detail = source.detail();
+            if !detail.is_empty() {
+                lines += &format!("source {name}: {detail}\n");
+            }
+        }
+        text(StatusCode::SERVICE_UNAVAILABLE, lines)
     }
 
     /// Makes a page on a thread where it delays no change on its way to the data plane.

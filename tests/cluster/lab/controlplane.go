@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"testing"
 	"time"
 
 	"k8s.io/client-go/discovery/cached/memory"
@@ -68,8 +69,20 @@ func (p *ControlPlane) Close() {
 	}
 }
 
-// StopAPI kills the API server with SIGKILL: its clients get no goodbye.
-func (p *ControlPlane) StopAPI() { p.api.kill() }
+// StopAPI kills the API server with SIGKILL: its clients get no goodbye. Should
+// the story end before it has called StartAPI, the stories after it get one.
+func (p *ControlPlane) StopAPI(t testing.TB) {
+	t.Helper()
+	p.api.kill()
+	t.Cleanup(func() {
+		if p.api.running() == nil {
+			return
+		}
+		if err := p.StartAPI(); err != nil {
+			t.Errorf("start the API server again: %v", err)
+		}
+	})
+}
 
 // StartAPI starts it again, on the same port and data, and waits until ready.
 // The controllers are started anew: those that saw the API server go try again

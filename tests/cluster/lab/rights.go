@@ -6,7 +6,10 @@ import (
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
@@ -38,6 +41,28 @@ func (p *ControlPlane) Grant(t testing.TB, manifestPath string) string {
 	return path
 }
 
+// Allowed tells whether the user of a kubeconfig may do something everywhere.
+func (p *ControlPlane) Allowed(t testing.TB, kubeconfig, verb, group, resource string) (bool, error) {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	review, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(t.Context(), &authorizationv1.SelfSubjectAccessReview{
+		Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: verb, Group: group, Resource: resource},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return false, err
+	}
+	return review.Status.Allowed, nil
+}
+
 // serviceAccountIn finds the only ServiceAccount of a manifest.
 func serviceAccountIn(manifest string) (namespace, name string, err error) {
 	objects, err := parseManifest(manifest)
@@ -63,10 +88,10 @@ func serviceAccountIn(manifest string) (namespace, name string, err error) {
 }
 
 // SluiceRights is the manifest that says what sluice may do in the cluster: the
-// one that the environment names, else the lab's own.
+// one that the environment names, else the very one that users are given.
 func SluiceRights() string {
 	if given := os.Getenv(rightsVariable); given != "" {
 		return given
 	}
-	return "testdata/rights.yaml"
+	return "../../deploy/kubernetes/rights.yaml"
 }

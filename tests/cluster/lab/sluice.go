@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// readyTimeout covers the first list of all objects.
+	// readyTimeout covers the first list of all objects, and the pause after a
+	// list that failed.
 	readyTimeout = 30 * time.Second
 	// stopPatience is more than the drain time that stories configure.
 	stopPatience = 15 * time.Second
@@ -38,11 +39,10 @@ func RequireSluice(t testing.TB) {
 	}
 }
 
-// StartSluice runs sluice with a configuration, which must say process.admin,
-// and waits until it is ready. It ends with the test; if that failed, the end of
-// its log is printed. A sluice that dies early, or does not stop when asked,
-// fails the test.
-func StartSluice(t testing.TB, configYAML string) *Sluice {
+// RunSluice runs sluice with a configuration, which must say process.admin. It
+// ends with the test; if that failed, the end of its log is printed. A sluice
+// that dies early, or does not stop when asked, fails the test.
+func RunSluice(t testing.TB, configYAML string) *Sluice {
 	t.Helper()
 	RequireSluice(t)
 	admin, err := adminOf(configYAML)
@@ -68,13 +68,24 @@ func StartSluice(t testing.TB, configYAML string) *Sluice {
 		client:  &http.Client{Timeout: requestTimeout, Transport: &http.Transport{DisableKeepAlives: true}},
 	}
 	t.Cleanup(func() { s.end(t) })
+	return s
+}
+
+// ExpectReady waits until it says that it is ready.
+func (s *Sluice) ExpectReady(t testing.TB) {
+	t.Helper()
 	Eventually(t, readyTimeout, func() error {
 		if err := s.process.running(); err != nil {
 			t.Fatal(err)
 		}
 		return healthy(s.client, s.Admin+"/readyz")
 	})
-	return s
+}
+
+// Log is all that it has logged so far.
+func (s *Sluice) Log() (string, error) {
+	content, err := os.ReadFile(s.process.logPath)
+	return string(content), err
 }
 
 func (s *Sluice) end(t testing.TB) {

@@ -7,11 +7,11 @@ use std::time::Duration;
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
 
+use crate::control::clock::now_ms;
+use crate::control::kube::store::Change;
 use crate::model::live::control::SourceState;
 
 use super::{Folder, changes};
-use crate::control::kube::store::Change;
-use crate::control::kube::watch::now_ms;
 
 /// Writers take a moment to finish a file, and to write the next.
 const SETTLE: Duration = Duration::from_millis(50);

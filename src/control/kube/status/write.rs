@@ -14,6 +14,8 @@ use kube::{Api, Client};
 use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 
+use crate::control::kube::watch::chain;
+
 use super::{Statuses, Target, Wish, patch};
 
 /// How long one patch may take.
@@ -25,53 +27,70 @@ const PACE: Duration = Duration::from_millis(200);
 /// A patch whose effect was not seen for so long is written again: someone else undid it.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// Should the backoff ever run out.
-const PAUSE: Duration = Duration::from_secs(30);
+/// The longest pause after a failure.
+const PAUSE: Duration = Duration::from_secs(20);
+
+/// What was tried: until then it is not tried again, unless the wish is another.
+type Tried = BTreeMap<Target, (Wish, Instant)>;
 
 /// Writes what differs, for ever. Who wants no statuses written sends none.
 pub(in crate::control::kube) async fn write(client: Client, mut statuses: Receiver<Arc<Statuses>>) {
-    let mut sent: BTreeMap<Target, (Wish, Instant)> = BTreeMap::new();
+    let mut tried = Tried::new();
     let mut backoff = DefaultBackoff::default();
+    let mut told = None;
     loop {
         let now = statuses.borrow_and_update().clone();
-        match round(&client, &now, &mut sent).await {
-            Err(reason) => {
-                tracing::warn!(reason, "a status could not be written; trying again");
-                tokio::time::sleep(backoff.next().unwrap_or(PAUSE)).await;
+        let failed = round(&client, &now, &mut tried).await;
+        if let Some((_, _, reason)) = failed.last() {
+            if told.as_ref() != Some(reason) {
+                tracing::warn!("a status could not be written, and is tried again: {reason}");
             }
-            Ok(()) => {
-                backoff.reset();
-                tokio::time::sleep(PACE).await;
-                tokio::select! {
-                    changed = statuses.changed() => if changed.is_err() {
-                        // Nobody will wish for anything any more; ending would end the watches too.
-                        return std::future::pending().await;
-                    },
-                    () = tokio::time::sleep(AGAIN) => {}
-                }
-            }
+            told = Some(reason.clone());
+            let until = Instant::now() + backoff.next().unwrap_or(PAUSE).min(PAUSE);
+            tried.extend(failed.into_iter().map(|(target, wish, _)| (target, (wish, until))));
+        } else {
+            backoff.reset();
+        }
+        tokio::time::sleep(PACE).await;
+        let next = tried.values().map(|(_, until)| *until).min();
+        tokio::select! {
+            changed = statuses.changed() => if changed.is_err() {
+                // Nobody will wish for anything any more; ending would end the watches too.
+                return std::future::pending().await;
+            },
+            () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
         }
     }
 }
 
-/// Writes each status that differs and was not written just now; one that fails does not keep others from theirs.
-async fn round(
-    client: &Client,
-    statuses: &Statuses,
-    sent: &mut BTreeMap<Target, (Wish, Instant)>,
-) -> Result<(), String> {
-    sent.retain(|target, (wish, at)| statuses.0.get(target) == Some(wish) && at.elapsed() < AGAIN);
-    let mut outcome = Ok(());
+/// Writes each status that differs and was not tried just now. Returns those that failed, and why: they do not keep
+/// others from theirs.
+async fn round(client: &Client, statuses: &Statuses, tried: &mut Tried) -> Vec<(Target, Wish, String)> {
+    let now = Instant::now();
+    tried.retain(|target, (wish, until)| statuses.0.get(target) == Some(wish) && now < *until);
+    let mut failed = Vec::new();
     for (target, wish) in &*statuses.0 {
-        if !wish.differs || sent.contains_key(target) {
+        if !wish.differs || tried.contains_key(target) {
             continue;
         }
         match write_one(client, target, wish).await {
-            Ok(()) => drop(sent.insert(target.clone(), (wish.clone(), Instant::now()))),
-            Err(reason) => outcome = Err(format!("{target}: {reason}")),
+            Ok(()) => {
+                tell(target, wish);
+                tried.insert(target.clone(), (wish.clone(), Instant::now() + AGAIN));
+            }
+            Err(reason) => failed.push((target.clone(), wish.clone(), format!("{target}: {reason}"))),
         }
     }
-    outcome
+    failed
+}
+
+fn tell(target: &Target, wish: &Wish) {
+    let shown: Vec<_> = wish.shown.iter().map(ToString::to_string).collect();
+    if shown.is_empty() {
+        tracing::info!("status cleared on {target}");
+    } else {
+        tracing::info!("status set on {target}: {}", shown.join(", "));
+    }
 }
 
 async fn write_one(client: &Client, target: &Target, wish: &Wish) -> Result<(), String> {
@@ -86,9 +105,15 @@ async fn write_one(client: &Client, target: &Target, wish: &Wish) -> Result<(), 
         // It is gone; so is the wish, as soon as the watch says so.
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(()),
         Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
-            Err(format!("forbidden (403); give our account the verb patch on {}/status", kind.plural))
+            let what = format!(
+                "{}/status",
+                if kind.group.is_empty() { kind.plural } else { format!("{}.{}", kind.plural, kind.group) }
+            );
+            Err(format!(
+                "forbidden (403); give our account the verb patch on {what}, as deploy/kubernetes/rights.yaml does"
+            ))
         }
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => Err(chain(&error)),
         Err(_) => Err(format!("no answer within {PATCH:?}")),
     }
 }

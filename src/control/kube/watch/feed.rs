@@ -6,6 +6,7 @@
 
 use std::fmt::Debug;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -20,15 +21,16 @@ use tokio::sync::mpsc;
 use crate::control::kube::objects::{Kind, Object, Seen};
 use crate::control::kube::store::{Change, Feed};
 
-use super::client;
+use super::failure::{Failure, Server};
 use super::standing::Standing;
 
 /// Seconds until the server ends a watch, to be begun again where it was. kube gives a silent one up 5 s later, which
 /// is how a connection that died without a word is noticed.
 const WATCH_SECONDS: u32 = 50;
 
-/// Should the backoff ever run out.
-const PAUSE: Duration = Duration::from_secs(30);
+/// The longest pause between two tries. The backoff alone would go up to a minute, in which a server that is back would
+/// not be heard.
+const PAUSE: Duration = Duration::from_secs(20);
 
 /// An object as the watch reads it: never an error, so that one cannot spoil a list.
 #[derive(Clone, Debug)]
@@ -86,6 +88,7 @@ pub(super) async fn follow<K: Kind>(
     feed: Feed,
     changes: mpsc::Sender<Change>,
     standing: Standing,
+    server: Arc<Server>,
 ) {
     let mut config = Config::default().timeout(WATCH_SECONDS);
     if let Some(fields) = K::FIELDS {
@@ -98,8 +101,8 @@ pub(super) async fn follow<K: Kind>(
         let failure = loop {
             let event = match events.next().await {
                 Some(Ok(event)) => event,
-                Some(Err(error)) => break client::in_words::<K>(&error, &feed),
-                None => break "the watch ended".to_owned(),
+                Some(Err(error)) => break Failure::of::<K>(&error, &feed, &server),
+                None => break Failure::Kind(format!("{}: the watch ended", K::PLURAL)),
             };
             let is_whole = matches!(event, Event::InitDone);
             if let Some(change) = gather.take(event)
@@ -112,9 +115,13 @@ pub(super) async fn follow<K: Kind>(
                 standing.good(&feed);
             }
         };
-        tracing::debug!(kind = K::KIND, failure, "watch failed");
+        tracing::debug!(kind = K::KIND, ?failure, "watch failed");
         standing.failed(&feed, failure);
-        tokio::time::sleep(backoff.next().unwrap_or(PAUSE)).await;
+        let pause = backoff.next().unwrap_or(PAUSE).min(PAUSE);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = standing.recovered() => {}
+        }
     }
 }
 

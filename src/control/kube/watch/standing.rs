@@ -7,18 +7,21 @@ use tokio::sync::Notify;
 
 use crate::control::kube::store::Feed;
 
+use super::failure::{Failure, summary};
+
 /// How the watches stand. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Standing {
     feeds: Arc<Mutex<BTreeMap<Feed, State>>>,
     changed: Arc<Notify>,
+    recovered: Arc<Notify>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum State {
     Waiting,
     Good,
-    Failed(String),
+    Failed(Failure),
 }
 
 /// What all watches together say of their source.
@@ -30,7 +33,7 @@ pub(super) enum Verdict {
     Good,
     /// Some are not.
     Failed {
-        /// What ails the first of them.
+        /// What ails them.
         reason: String,
         /// Whether all of them fail.
         all: bool,
@@ -45,12 +48,19 @@ impl Standing {
 
     /// The watch has all there is.
     pub(super) fn good(&self, feed: &Feed) {
-        self.set(feed, State::Good);
+        if matches!(self.set(feed, State::Good), Some(State::Failed(_))) {
+            self.recovered.notify_waiters();
+        }
     }
 
     /// The watch failed.
-    pub(super) fn failed(&self, feed: &Feed, reason: String) {
-        self.set(feed, State::Failed(reason));
+    pub(super) fn failed(&self, feed: &Feed, failure: Failure) {
+        self.set(feed, State::Failed(failure));
+    }
+
+    /// Returns when any watch works again after a failure: the others need not wait any longer.
+    pub(super) async fn recovered(&self) {
+        self.recovered.notified().await;
     }
 
     /// Returns when something may have changed.
@@ -62,19 +72,22 @@ impl Standing {
     pub(super) fn verdict(&self) -> Verdict {
         let feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
         let failed =
-            || feeds.values().filter_map(|state| if let State::Failed(reason) = state { Some(reason) } else { None });
-        match failed().next() {
-            Some(reason) => Verdict::Failed { reason: reason.clone(), all: failed().count() == feeds.len() },
+            || feeds.values().filter_map(|state| if let State::Failed(failure) = state { Some(failure) } else { None });
+        match summary(failed()) {
+            Some(reason) => Verdict::Failed { reason, all: failed().count() == feeds.len() },
             None if feeds.values().all(|state| *state == State::Good) => Verdict::Good,
             None => Verdict::Waiting,
         }
     }
 
-    fn set(&self, feed: &Feed, state: State) {
+    /// Sets how a watch stands, and tells how it stood.
+    fn set(&self, feed: &Feed, state: State) -> Option<State> {
         let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
-        if feeds.insert(feed.clone(), state.clone()) != Some(state) {
+        let before = feeds.insert(feed.clone(), state.clone());
+        if before.as_ref() != Some(&state) {
             self.changed.notify_one();
         }
+        before
     }
 }
 
@@ -91,9 +104,23 @@ mod tests {
         standing.add(&b);
         standing.good(&a);
         assert_eq!(standing.verdict(), Verdict::Waiting);
-        standing.failed(&b, "no".to_owned());
+        standing.failed(&b, Failure::Kind("no".to_owned()));
         assert_eq!(standing.verdict(), Verdict::Failed { reason: "no".to_owned(), all: false });
         standing.good(&b);
         assert_eq!(standing.verdict(), Verdict::Good);
+    }
+
+    #[tokio::test]
+    async fn one_that_works_again_wakes_those_that_wait() {
+        let feed = |kind| Feed { kind, namespace: None };
+        let (a, b) = (feed("Node"), feed("Service"));
+        let standing = Standing::default();
+        let mut waiting = std::pin::pin!(standing.recovered());
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        standing.good(&a);
+        standing.failed(&b, Failure::Kind("no".to_owned()));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        standing.good(&b);
+        assert!(futures_util::poll!(&mut waiting).is_ready());
     }
 }
