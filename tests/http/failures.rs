@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use sluice::model::intent::{Pool, PoolName, Probe};
+use sluice::model::live::probe::Verdict;
+
 use crate::support::asked::web;
 use crate::support::peer::{answer, nobody, ok};
 use crate::support::{Asked, Peer, Reply, Sluice, Wire};
@@ -85,6 +88,43 @@ async fn a_backend_that_is_too_slow_is_504_and_not_asked_twice() {
     let answer = client.get("a", "/").await;
     assert_eq!((answer.status(), answer.text()), (504, "504 the backend did not answer in time\n"));
     assert_eq!(peer.requests().len(), 1);
+}
+
+/// A backend that loses power sends no reset: its connections just fall silent, until checks find it down.
+#[tokio::test]
+async fn a_request_leaves_a_backend_that_goes_down_while_it_waits() {
+    let (silent, peer) = (Peer::http(|_| Reply::Hang).await, Peer::named("alive").await);
+    let checked = |pool: &mut Pool| pool.probe = Some(Probe::default());
+    let asked = Asked::site(&[silent.address, peer.address]).change_pool("site", checked);
+    let sluice = Sluice::start(asked).await;
+    let mut client = Wire::to(sluice.address(web()).await).await;
+    let verdict = |verdict| {
+        let snapshot = sluice.snapshots.current();
+        snapshot.pools[&PoolName::new("site")].backends[0].probe.as_ref().unwrap().set(verdict, 0, None);
+    };
+    for request in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", POST] {
+        verdict(Verdict::Up);
+        let before = silent.requests().len();
+        client.send(request).await;
+        // In turn: at the latest the second one comes to the silent one.
+        let reached = || (silent.requests().len() > before).then_some(true);
+        loop {
+            let answered = tokio::time::timeout(Duration::from_millis(100), client.message()).await;
+            if reached().is_some() {
+                break;
+            }
+            assert_eq!(answered.unwrap().unwrap().text(), "alive");
+            client.send(request).await;
+        }
+        verdict(Verdict::Down);
+        if request == POST {
+            // It may have been done there, so it waits for its answer or its time.
+            let early = tokio::time::timeout(Duration::from_millis(1_500), client.message()).await;
+            assert!(early.is_err(), "asked twice");
+        } else {
+            assert_eq!(client.message().await.unwrap().text(), "alive");
+        }
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 //!
 //! Safe to send again: what was not sent at all, whatever it is; and what was sent without an answer, if its method
 //! only asks (RFC 9110 §9.2.1) and it has no body. Anything else may have been done by the backend that fell silent.
+//! Such a request also leaves a backend that checks find down while it waits there: a host without power sends no reset,
+//! and the client should not have to wait for the response timeout.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -91,7 +93,8 @@ pub(super) async fn forward(
             pool.state.retried();
         }
         let backend = &pool.backends[picked.index];
-        let unanswered = match send(session, &pool, backend, request, underway.started()).await {
+        let leave = replay.is_some().then_some((&*pool, backend));
+        let unanswered = match send(session, &pool, backend, request, underway.started(), leave).await {
             Ok((response, connection)) => {
                 underway.lease = Some(picked.lease);
                 underway.connection = Some(connection);
@@ -128,12 +131,14 @@ async fn send(
     backend: &BackendPlan,
     mut request: Request<RequestBody>,
     started: Instant,
+    leave: Option<(&PoolPlan, &BackendPlan)>,
 ) -> Result<(Response<Incoming>, Borrowed), Unanswered> {
     request.body_mut().goes_to(&backend.state);
     let limit = pool.intent.timeouts.response;
+    let patience = |since| Patience { until: since + limit, limit, leave: leave.filter(|(_, b)| b.is_up()) };
     let shelf = session.worker.clients.of(backend.address);
     while let Some(mut connection) = shelf.take() {
-        match exchange(session, &mut connection, request, started, limit).await {
+        match exchange(session, &mut connection, request, patience(started)).await {
             Ok(response) => return Ok((response, connection)),
             // It was closed while it waited, which is no failure of its backend.
             Err(Unanswered { unsent: Some(unsent), .. }) => request = unsent,
@@ -149,41 +154,70 @@ async fn send(
     // Its errors come to the request that it carries; one that waits just ends. It ends at the latest with its sender.
     tokio::task::spawn_local(connection.with_upgrades());
     let mut connection = shelf.lend(sender);
-    match exchange(session, &mut connection, request, Instant::now(), limit).await {
+    match exchange(session, &mut connection, request, patience(Instant::now())).await {
         Ok(response) => Ok((response, connection)),
         Err(unanswered) => Err(unanswered),
     }
 }
 
-/// Sends on a connection and waits for the head of the answer until `limit` after `since`; longer while the request's
-/// body still flows, since then the backend is not late.
+/// How long the head of an answer is waited for.
+struct Patience<'p> {
+    until: Instant,
+    /// What is added while the request's body still flows, since then the backend is not late.
+    limit: Duration,
+    /// The pool and backend, where the request may go elsewhere when the backend is found down meanwhile.
+    leave: Option<(&'p PoolPlan, &'p BackendPlan)>,
+}
+
+impl Patience<'_> {
+    /// Whether the backend went down while others of its pool are up. Where none is, the checks may be what is wrong.
+    fn should_leave(&self) -> bool {
+        self.leave.is_some_and(|(pool, backend)| !backend.is_up() && pool.is_up())
+    }
+
+    /// When to look, after `now`.
+    fn next(&self, now: Instant) -> Instant {
+        if self.leave.is_some() { self.until.min(now + LOOK) } else { self.until }
+    }
+}
+
+/// How often a request that may go elsewhere looks whether its backend is still up.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Sends on a connection and waits for the head of the answer.
 async fn exchange(
     session: &Session,
     connection: &mut Borrowed,
     request: Request<RequestBody>,
-    since: Instant,
-    limit: Duration,
+    mut patience: Patience<'_>,
 ) -> Result<Response<Incoming>, Unanswered> {
     let moved = request.body().moved();
     let mut seen = 0;
     let mut sending = pin!(connection.sender.try_send_request(request));
-    let mut alarm = session.alarm(since + limit);
+    let mut alarm = session.alarm(patience.next(patience.until - patience.limit));
     let sent = poll_fn(|cx| {
         if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
-            return Poll::Ready(Some(sent));
+            return Poll::Ready(Ok(sent));
         }
         while alarm.as_mut().poll(cx).is_ready() {
-            match &moved {
-                Some(moved) if moved.get() != seen => seen = moved.get(),
-                _ => return Poll::Ready(None),
+            if patience.should_leave() {
+                return Poll::Ready(Err(Failure::Broke));
             }
-            alarm.as_mut().reset(Instant::now() + limit);
+            let now = Instant::now();
+            if now >= patience.until {
+                match &moved {
+                    Some(moved) if moved.get() != seen => seen = moved.get(),
+                    _ => return Poll::Ready(Err(Failure::TooSlow)),
+                }
+                patience.until = now + patience.limit;
+            }
+            alarm.as_mut().reset(patience.next(now));
         }
         Poll::Pending
     })
     .await;
     session.keep_alarm(alarm);
-    let Some(sent) = sent else { return Err(Unanswered { failure: Failure::TooSlow, unsent: None }) };
+    let sent = sent.map_err(|failure| Unanswered { failure, unsent: None })?;
     sent.map_err(|mut error| {
         let unsent = error.take_message();
         let failure = if error.error().is_user() { Failure::Client } else { Failure::Broke };
