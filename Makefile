@@ -20,7 +20,8 @@ test: ## unit, integration and layering tests
 lint: tools-lint ## format, clippy, docs, licences and sources of dependencies
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+	# Links to private items are meant: the reader has the source.
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --no-deps --document-private-items
 	cargo deny --log-level error check bans licenses sources
 
 fmt: ## format the sources
