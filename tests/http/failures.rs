@@ -82,7 +82,7 @@ async fn an_answer_that_is_not_http_is_502() {
 #[tokio::test]
 async fn a_backend_that_is_too_slow_is_504_and_not_asked_twice() {
     let peer = Peer::http(|_| Reply::Hang).await;
-    let slow = |pool: &mut sluice::model::intent::Pool| pool.timeouts.response = Duration::from_millis(100);
+    let slow = |pool: &mut Pool| pool.timeouts.response = Duration::from_millis(100);
     let sluice = Sluice::start(Asked::site(&[peer.address]).change_pool("site", slow)).await;
     let mut client = Wire::to(sluice.address(web()).await).await;
     let answer = client.get("a", "/").await;
@@ -130,7 +130,7 @@ async fn a_request_leaves_a_backend_that_goes_down_while_it_waits() {
 #[tokio::test]
 async fn a_body_that_takes_long_does_not_make_the_backend_late() {
     let peer = Peer::named("patient").await;
-    let slow = |pool: &mut sluice::model::intent::Pool| pool.timeouts.response = Duration::from_millis(200);
+    let slow = |pool: &mut Pool| pool.timeouts.response = Duration::from_millis(200);
     let sluice = Sluice::start(Asked::site(&[peer.address]).change_pool("site", slow)).await;
     let mut client = Wire::to(sluice.address(web()).await).await;
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n").await;
