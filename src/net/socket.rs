@@ -79,6 +79,29 @@ pub fn abort_on_close(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
+/// What became of a peer that is not being read from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Presence {
+    /// It is there.
+    There,
+    /// It sends nothing more; it may still take what we send.
+    HalfClosed,
+    /// The connection is dead.
+    Gone,
+}
+
+/// Asks the kernel what became of the peer, without reading. Does not block.
+pub fn presence(stream: &TcpStream) -> Presence {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let mut asked = [PollFd::new(stream, PollFlags::RDHUP)];
+    let at_once = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut asked, Some(&at_once)) {
+        Ok(0) | Err(_) => Presence::There,
+        Ok(_) if asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) => Presence::Gone,
+        Ok(_) => Presence::HalfClosed,
+    }
+}
+
 /// Whether the error is the peer's own going away, which is no fault of anyone here.
 pub fn is_peer_gone(error: &io::Error) -> bool {
     matches!(
@@ -125,6 +148,29 @@ mod tests {
         for socket in sockets {
             socket.accept().unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_peer_is_seen_to_leave_without_reading() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut peer = dial(address, Duration::from_secs(1)).await.unwrap();
+        let (ours, _) = listener.accept().await.unwrap();
+        assert_eq!(presence(&ours), Presence::There);
+        tokio::io::AsyncWriteExt::write_all(&mut peer, b"unread").await.unwrap();
+        tokio::io::AsyncWriteExt::shutdown(&mut peer).await.unwrap();
+        let until = |wanted| {
+            let ours = &ours;
+            async move {
+                while presence(ours) != wanted {
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), until(Presence::HalfClosed)).await.unwrap();
+        abort_on_close(&peer);
+        drop(peer);
+        tokio::time::timeout(Duration::from_secs(5), until(Presence::Gone)).await.unwrap();
     }
 
     #[tokio::test]

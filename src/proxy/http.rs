@@ -24,7 +24,7 @@ use tracing::debug;
 use super::outcome::of_http;
 use super::{Connection, Worker};
 use crate::model::outcome::Outcome;
-use crate::net::socket;
+use crate::net::socket::{self, Presence};
 use aside::Aside;
 use body::ResponseBody;
 use patience::{Patience, Watched};
@@ -49,8 +49,13 @@ pub(super) use clients::Clients;
 /// The largest head of a request, in bytes; more is answered with 431. So are more than hyper's 100 fields: naming that
 /// number here would cost it a filled array a request.
 const HEAD_BYTES: usize = 64 * 1024;
+/// The most that is read ahead of what the other side takes, in bytes, per connection.
+const BUFFER: usize = 128 * 1024;
+/// The most that waits to be sent on one HTTP/2 stream, in bytes: what a client that never reads makes us hold is this
+/// and two buffers, times its streams.
+const STREAM_BUFFER: usize = 64 * 1024;
 /// Requests at a time on one HTTP/2 connection.
-const STREAMS: u32 = 128;
+const STREAMS: u32 = 100;
 /// What a client may send ahead on one HTTP/2 stream, in bytes, …
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// … and on all streams of a connection.
@@ -76,17 +81,27 @@ pub(super) struct Tls {
 pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// Makes the coming close a reset.
     fn abort_on_close(&self);
+    /// What became of the client, whether or not it is being read from.
+    fn presence(&self) -> Presence;
 }
 
 impl Transport for TcpStream {
     fn abort_on_close(&self) {
         socket::abort_on_close(self);
     }
+
+    fn presence(&self) -> Presence {
+        socket::presence(self)
+    }
 }
 
 impl Transport for TlsStream<TcpStream> {
     fn abort_on_close(&self) {
         socket::abort_on_close(self.get_ref().0);
+    }
+
+    fn presence(&self) -> Presence {
+        socket::presence(self.get_ref().0)
     }
 }
 
@@ -122,6 +137,7 @@ async fn serve_h1<S: Transport>(session: &Rc<Session>, stream: S) -> End {
     let service = service_fn(|request| answer(session.clone(), request));
     let mut serving = http1::Builder::new()
         .half_close(true)
+        .max_buf_size(BUFFER)
         .max_header_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
@@ -152,6 +168,7 @@ async fn serve_h2<S: Transport>(session: &Rc<Session>, stream: S) -> End {
     let mut serving = http2::Builder::new(OnThisThread)
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
+        .max_send_buf_size(STREAM_BUFFER)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEAD_BYTES as u32)

@@ -1,7 +1,7 @@
 //! Bodies: framed right, streamed, never gathered, counted.
 
 use crate::support::asked::web;
-use crate::support::peer::ok;
+use crate::support::peer::{answer, ok};
 use crate::support::{Asked, Peer, Reply, Sluice, Wire, eventually};
 
 /// A backend that reads a head and then does what the test says with the wire.
@@ -174,4 +174,26 @@ async fn trailers_pass() {
     assert_eq!(head.field("trailer"), Some("x-sum"));
     let rest = client.until("7\r\n\r\n").await.unwrap();
     assert!(rest.ends_with(b"0\r\nx-sum: 7\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
+}
+
+#[tokio::test]
+async fn trailers_cannot_forge_fields() {
+    let peer = Peer::serving(|mut wire| async move {
+        wire.head().await.unwrap();
+        let body = wire.until("\r\n0\r\n").await.unwrap();
+        let trailers = wire.until("\r\n").await.unwrap();
+        let told = [body, trailers].concat();
+        wire.send(answer("200 OK", &String::from_utf8_lossy(&told))).await;
+    })
+    .await;
+    let sluice = Sluice::start(Asked::site(&[peer.address])).await;
+    let mut client = Wire::to(sluice.address(web()).await).await;
+    client
+        .send(
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: x-real-ip, x-sum, authorization\r\n\r\n\
+             2\r\nok\r\n0\r\nX-Real-IP: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\nAuthorization: x\r\nX-Sum: 7\r\n\r\n",
+        )
+        .await;
+    let told = client.message().await.unwrap().text().to_ascii_lowercase();
+    assert!(!told.contains("6.6.6.6") && !told.contains("authorization"), "{told}");
 }

@@ -94,3 +94,59 @@ async fn a_client_that_has_said_all_still_gets_its_answer() {
     assert_eq!(client.message().await.unwrap().text(), "held");
     eventually("the end", || (sluice.listener(web()).ended(Outcome::Done) == 1).then_some(())).await;
 }
+
+/// hyper does not read while an answer is silent: the client's leaving must be seen all the same.
+#[tokio::test]
+async fn a_client_that_leaves_during_a_silent_answer_is_let_go_of() {
+    let peer = Peer::serving(|mut wire| async move {
+        wire.head().await.unwrap();
+        wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let sluice = Sluice::start(Asked::site(&[peer.address])).await;
+    let address = sluice.address(web()).await;
+    for and_more in ["", "G"] {
+        for resets in [true, false] {
+            let mut client = Wire::to(address).await;
+            client.send(format!("GET /events HTTP/1.1\r\nHost: a\r\n\r\n{and_more}")).await;
+            client.head().await.unwrap();
+            if resets {
+                client.reset();
+            }
+        }
+    }
+    let listener = sluice.listener(web());
+    let gone = async {
+        while listener.active() > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("every connection is let go of");
+    let ends: Vec<_> = Outcome::ALL.iter().map(|how| (how.label(), listener.ended(*how))).filter(|e| e.1 > 0).collect();
+    assert_eq!(ends, [(Outcome::ClientGone.label(), 4)]);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_its_request_has_ended_is_followed_by_no_other() {
+    let early = Peer::serving(|mut wire| async move {
+        wire.head().await.unwrap();
+        wire.send(answer("200 OK", "early")).await;
+        wire.end().await;
+    })
+    .await;
+    let sluice = Sluice::start(Asked::site(&[early.address])).await;
+    let mut client = Wire::to(sluice.address(web()).await).await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n").await;
+    assert_eq!(client.message().await.unwrap().text(), "early");
+    // Longer than a head may take.
+    let until = tokio::time::Instant::now() + Duration::from_secs(12);
+    while tokio::time::Instant::now() < until {
+        if client.try_send("x").await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    client.finish_quietly().await.ok();
+    assert_eq!(client.rest().await.0, b"", "no 408 after a whole answer");
+}

@@ -170,3 +170,32 @@ async fn an_early_answer_to_a_body_still_under_way_arrives() {
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nsome").await;
     assert_eq!(client.message().await.unwrap().status(), 413);
 }
+
+/// The race of every keep-alive: the backend closes just as the next request comes.
+#[tokio::test]
+async fn a_lone_backend_that_closes_a_kept_connection_is_asked_again() {
+    let peer = Peer::serving(|mut wire| async move {
+        wire.head().await.unwrap();
+        wire.send(answer("200 OK", "first")).await;
+        // Read, and never answered.
+        if wire.head().await.is_some() {
+            wire.reset();
+        }
+    })
+    .await;
+    let sluice = Sluice::start(Asked::site(&[peer.address])).await;
+    let mut client = Wire::to(sluice.address(web()).await).await;
+    for _ in 0..6 {
+        assert_eq!(client.get("a", "/").await.text(), "first");
+    }
+    assert_eq!(client.ask(POST).await.status(), 502, "a POST is not asked twice");
+}
+
+#[tokio::test]
+async fn an_answer_in_a_coding_that_we_do_not_know_is_502() {
+    let coded = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let peer = Peer::http(|_| Reply::Send(coded.to_vec())).await;
+    let sluice = Sluice::start(Asked::site(&[peer.address])).await;
+    let mut client = Wire::to(sluice.address(web()).await).await;
+    assert_eq!(client.get("a", "/").await.status(), 502);
+}

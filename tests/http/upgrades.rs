@@ -93,3 +93,32 @@ async fn a_switch_that_nobody_asked_for_is_502() {
     let mut client = Wire::to(sluice.address(web()).await).await;
     assert_eq!(client.get("a", "/").await.status(), 502);
 }
+
+/// What a tolerant backend could read as an offer of HTTP/2, or as two offers, is not passed on.
+#[tokio::test]
+async fn only_one_protocol_can_be_asked_for_and_never_http2() {
+    let peer = Peer::named("plain").await;
+    let sluice = Sluice::start(Asked::site(&[peer.address])).await;
+    let mut client = Wire::to(sluice.address(web()).await).await;
+    for offer in ["h2c", "H2C", "h2c, websocket", "websocket, h2c", "websocket\r\nUpgrade: h2c", "websocket,"] {
+        let answer =
+            client.ask(format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: {offer}\r\n\r\n")).await;
+        assert_eq!(answer.text(), "plain");
+        let request = peer.requests().pop().unwrap();
+        assert_eq!((request.field("upgrade"), request.field("connection")), (None, None), "{offer}");
+    }
+}
+
+#[tokio::test]
+async fn a_switch_to_another_protocol_than_asked_for_is_502() {
+    let peer = Peer::serving(|mut wire| async move {
+        while wire.head().await.is_some() {
+            wire.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n").await;
+        }
+    })
+    .await;
+    let sluice = Sluice::start(Asked::site(&[peer.address])).await;
+    let mut client = Wire::to(sluice.address(web()).await).await;
+    let asked = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    assert_eq!(client.ask(asked).await.status(), 502);
+}

@@ -12,6 +12,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
 
 use super::clients::Borrowed;
+use super::fields::clean_trailers;
 use super::session::Session;
 use crate::model::live::{BackendState, Lease, ListenerState, PoolState};
 use crate::model::outcome::Outcome;
@@ -26,15 +27,19 @@ struct Flow {
     listener: Arc<ListenerState>,
     backend: Option<Arc<BackendState>>,
     moved: Rc<Cell<u64>>,
+    flows: Rc<Cell<bool>>,
 }
 
 impl RequestBody {
-    /// The body that came in on `listener`.
-    pub(super) fn new(incoming: Incoming, listener: &Arc<ListenerState>) -> Self {
+    /// The body of a request of this client.
+    pub(super) fn new(incoming: Incoming, session: &Session) -> Self {
         if incoming.is_end_stream() {
             return Self(None);
         }
-        Self(Some(Flow { incoming, listener: listener.clone(), backend: None, moved: Rc::default() }))
+        let flows = Rc::new(Cell::new(true));
+        session.upload(flows.clone());
+        let listener = session.listener.clone();
+        Self(Some(Flow { incoming, listener, backend: None, moved: Rc::default(), flows }))
     }
 
     /// A request without a body.
@@ -61,14 +66,20 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Some(flow) = &mut self.0 else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(&mut flow.incoming).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame {
+        let mut frame = ready!(Pin::new(&mut flow.incoming).poll_frame(cx));
+        if let Some(Ok(frame)) = &mut frame {
+            if let Some(trailers) = frame.trailers_mut() {
+                clean_trailers(trailers);
+            }
             let bytes = length(frame);
             flow.moved.set(flow.moved.get() + bytes);
             flow.listener.moved(bytes, 0);
             if let Some(backend) = &flow.backend {
                 backend.sent(bytes);
             }
+        }
+        if frame.is_none() || flow.incoming.is_end_stream() {
+            flow.flows.set(false);
         }
         Poll::Ready(frame)
     }
@@ -79,6 +90,12 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |flow| flow.incoming.size_hint())
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.flows.set(false);
     }
 }
 
@@ -154,12 +171,15 @@ impl Body for ResponseBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
-        let frame = match &mut this.content {
+        let mut frame = match &mut this.content {
             Content::Own(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
             Content::Passed(incoming) => ready!(Pin::new(incoming).poll_frame(cx)),
         };
-        match &frame {
+        match &mut frame {
             Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    clean_trailers(trailers);
+                }
                 let bytes = length(frame);
                 this.underway.session.listener.moved(0, bytes);
                 if let Some(lease) = &this.underway.lease {

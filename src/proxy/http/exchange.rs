@@ -12,7 +12,7 @@ use hyper::{HeaderMap, Request, Response, StatusCode, Uri, Version};
 use super::answer::{Asker, X_REQUEST_ID, request_id};
 use super::body::{RequestBody, ResponseBody, Underway};
 use super::fields::{Fields, Side};
-use super::forward::{Outgoing, forward};
+use super::forward::{Outgoing, Upgrade, forward};
 use super::head::{self, Refusal};
 use super::session::Session;
 use crate::model::host::Host;
@@ -115,10 +115,11 @@ fn prepare(
     incoming: Incoming,
     fields: &Fields,
     id: &HeaderValue,
-) -> (Request<RequestBody>, Option<OnUpgrade>) {
-    let body = RequestBody::new(incoming, &session.listener);
-    let wants = fields.asks_upgrade(&parts.headers) && body.is_none() && !is_h2c(&parts.headers);
-    let upgrade = parts.extensions.remove::<OnUpgrade>().filter(|_| wants);
+) -> (Request<RequestBody>, Option<Upgrade>) {
+    let body = RequestBody::new(incoming, session);
+    let wanted = fields.asks_upgrade(&parts.headers).filter(|_| body.is_none());
+    let upgrade =
+        parts.extensions.remove::<OnUpgrade>().zip(wanted).map(|(client, protocol)| Upgrade { client, protocol });
     let headers = &mut parts.headers;
     fields.clean_request(headers, upgrade.is_some());
     if fields.hosts == 0 {
@@ -148,15 +149,13 @@ fn prepare(
     (Request::from_parts(parts, body), upgrade)
 }
 
-/// Whether the client offers to go on in HTTP/2. Not taken up: behind us the connection is another one.
-fn is_h2c(headers: &HeaderMap) -> bool {
-    headers.get(header::UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"h2c"))
-}
-
 /// HTTP/2 may cut the cookies into several fields; HTTP/1 has one (RFC 9113 §8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let all: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+    // `Connection` may have taken them away.
+    if all.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..]))
+    {
         headers.insert(header::COOKIE, joined);
     }
 }

@@ -56,11 +56,19 @@ impl Fields {
         found
     }
 
-    /// Whether the client asks to switch protocols, by both fields that it takes (RFC 9110 §7.8).
-    pub(super) fn asks_upgrade(&self, headers: &HeaderMap) -> bool {
-        self.upgrade
-            && self.connection
-            && tokens(headers, &header::CONNECTION).any(|t| t.eq_ignore_ascii_case("upgrade"))
+    /// To which protocol the client asks to switch, by both fields that it takes (RFC 9110 §7.8). Only one protocol in
+    /// one field, so that no backend reads another there; and never HTTP/2, since behind us the connection is another.
+    pub(super) fn asks_upgrade(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        if !self.upgrade || !self.connection {
+            return None;
+        }
+        let mut named = headers.get_all(header::UPGRADE).iter();
+        let (Some(protocol), None) = (named.next(), named.next()) else { return None };
+        let token = protocol.to_str().ok()?;
+        let is_one = !token.is_empty() && !token.contains([',', ' ', '\t']);
+        let is_h2 = token.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("h2"));
+        let wants = tokens(headers, &header::CONNECTION).any(|t| t.eq_ignore_ascii_case("upgrade"));
+        (is_one && !is_h2 && wants).then(|| protocol.clone())
     }
 
     /// Drops the fields of a request that end here: hop-by-hop ones, those that `Connection` names, and forwarding
@@ -99,6 +107,32 @@ impl Fields {
         for name in named {
             headers.remove(name);
         }
+    }
+}
+
+/// Drops from trailers what frames, routes, authenticates or tells of the client: a backend that merges trailers into
+/// its fields would believe them (RFC 9110 §6.5.1).
+pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    let is_wrong = |name: &str| {
+        ends_here(name)
+            || name.starts_with("content-")
+            || matches!(
+                name,
+                "authorization"
+                    | "connection"
+                    | "cookie"
+                    | "host"
+                    | "keep-alive"
+                    | "set-cookie"
+                    | "te"
+                    | "trailer"
+                    | "transfer-encoding"
+                    | "upgrade"
+            )
+    };
+    let wrong: Vec<HeaderName> = trailers.keys().filter(|name| is_wrong(name.as_str())).cloned().collect();
+    for name in wrong {
+        trailers.remove(name);
     }
 }
 
@@ -145,7 +179,10 @@ fn is_kept(token: &str) -> bool {
 /// Whether a field of a request is for us alone, or not the client's to set. `Expect` is answered here: the 100 is sent
 /// when the backend takes the body. `Proxy` would become a setting of CGI programs.
 fn ends_here(name: &str) -> bool {
-    matches!(name, "expect" | "http2-settings" | "proxy") || name.starts_with("proxy-") || is_forwarding(name)
+    matches!(name, "expect" | "http2-settings" | "proxy")
+        || name.starts_with("proxy-")
+        || is_forwarding(name)
+        || is_framing_alias(name)
 }
 
 /// Whether a field is one by which proxies tell backends of the client, in any spelling that a backend could take for
@@ -158,6 +195,12 @@ fn is_forwarding(name: &str) -> bool {
     }
     EXACT.iter().any(|ours| name.len() == ours.len() && is_spelling(name, ours))
         || name.get(..FAMILY.len()).is_some_and(|start| is_spelling(start, FAMILY))
+}
+
+/// Whether a backend could take the field for one that frames the message, though it is spelled with `_` or `.`.
+fn is_framing_alias(name: &str) -> bool {
+    const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
+    name.starts_with(['c', 't']) && FRAMING.iter().any(|framing| name != *framing && is_spelling(name, framing))
 }
 
 fn is_spelling(name: &str, of: &str) -> bool {
@@ -199,7 +242,7 @@ mod tests {
             ("x-mine", "1"),
         ]);
         let found = Fields::of(&headers, Side::Client);
-        assert!(!found.asks_upgrade(&headers));
+        assert_eq!(found.asks_upgrade(&headers), None, "h2c");
         found.clean_request(&mut headers, false);
         assert_eq!(names(&headers), ["connection", "host", "te", "x-mine"]);
         assert_eq!(headers["te"], "trailers");
@@ -210,7 +253,7 @@ mod tests {
     fn an_upgrade_takes_its_two_fields_along() {
         let mut headers = map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
         let found = Fields::of(&headers, Side::Client);
-        assert!(found.asks_upgrade(&headers));
+        assert_eq!(found.asks_upgrade(&headers).unwrap(), "websocket");
         found.clean_request(&mut headers, true);
         assert_eq!(headers["connection"], "upgrade");
         assert_eq!(headers["upgrade"], "websocket");

@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper::header::{self, HeaderValue};
 use hyper::upgrade::OnUpgrade;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use tracing::debug;
@@ -36,10 +37,19 @@ use crate::proxy::upstream;
 pub(super) struct Outgoing {
     /// What is sent.
     pub(super) request: Request<RequestBody>,
-    /// The client's side, if it asks to switch protocols.
-    pub(super) upgrade: Option<OnUpgrade>,
+    /// The switch of protocols that the client asks for.
+    pub(super) upgrade: Option<Upgrade>,
     /// What it holds until its answer has ended.
     pub(super) underway: Underway,
+}
+
+/// A switch of protocols that was asked for.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    /// The client's side.
+    pub(super) client: OnUpgrade,
+    /// To which protocol.
+    pub(super) protocol: HeaderValue,
 }
 
 /// Why no backend answered.
@@ -93,8 +103,7 @@ pub(super) async fn forward(
             pool.state.retried();
         }
         let backend = &pool.backends[picked.index];
-        let leave = replay.is_some().then_some((&*pool, backend));
-        let unanswered = match send(session, &pool, backend, request, underway.started(), leave).await {
+        let unanswered = match send(session, &pool, backend, request, underway.started(), replay.as_ref()).await {
             Ok((response, connection)) => {
                 underway.lease = Some(picked.lease);
                 underway.connection = Some(connection);
@@ -131,24 +140,34 @@ async fn send(
     backend: &BackendPlan,
     mut request: Request<RequestBody>,
     started: Instant,
-    leave: Option<(&PoolPlan, &BackendPlan)>,
+    replay: Option<&Replay>,
 ) -> Result<(Response<Incoming>, Borrowed), Unanswered> {
     request.body_mut().goes_to(&backend.state);
     let limit = pool.intent.timeouts.response;
-    let patience = |since| Patience { until: since + limit, limit, leave: leave.filter(|(_, b)| b.is_up()) };
+    let leave = replay.filter(|_| backend.is_up()).map(|_| (pool, backend));
+    let patience = |since| Patience { until: since + limit, limit, leave };
     let shelf = session.worker.clients.of(backend.address);
     while let Some(mut connection) = shelf.take() {
         match exchange(session, &mut connection, request, patience(started)).await {
             Ok(response) => return Ok((response, connection)),
             // It was closed while it waited, which is no failure of its backend.
             Err(Unanswered { unsent: Some(unsent), .. }) => request = unsent,
-            Err(unanswered) => return Err(unanswered),
+            Err(unanswered) => {
+                // Closed as the request came to it, perhaps: a backend that is up is asked once more, afresh.
+                let broke = unanswered.failure == Failure::Broke && backend.is_up();
+                let Some(replay) = replay.filter(|_| broke) else { return Err(unanswered) };
+                request = replay.request();
+                request.body_mut().goes_to(&backend.state);
+                break;
+            }
         }
     }
     let Ok(stream) = upstream::dial(pool, backend).await else {
         return Err(Unanswered { failure: Failure::Connect, unsent: Some(request) });
     };
-    let Ok((sender, connection)) = http1::Builder::new().handshake(TokioIo::new(stream)).await else {
+    let Ok((sender, connection)) =
+        http1::Builder::new().max_buf_size(super::BUFFER).handshake(TokioIo::new(stream)).await
+    else {
         return Err(Unanswered { failure: Failure::Broke, unsent: Some(request) });
     };
     // Its errors come to the request that it carries; one that waits just ends. It ends at the latest with its sender.
@@ -225,22 +244,37 @@ async fn exchange(
     })
 }
 
+/// Whether the body's framing is one we pass on: a coding other than chunked would be lost with the field that names it.
+fn is_framed_right(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+}
+
 /// Makes of a backend's answer the one to the client.
 fn pass_on(
     session: &Session,
     pool: &PoolPlan,
     response: Response<Incoming>,
-    upgrade: Option<OnUpgrade>,
+    upgrade: Option<Upgrade>,
     mut underway: Underway,
 ) -> Result<Response<ResponseBody>, Unserved> {
     let (mut parts, incoming) = response.into_parts();
     parts.version = Version::HTTP_11;
+    if !is_framed_right(&parts.headers) {
+        underway.connection = None;
+        return Err(Failure::Broke.answer(underway));
+    }
     if parts.status != StatusCode::SWITCHING_PROTOCOLS {
         clean_response(&mut parts.headers, false);
         return Ok(Response::from_parts(parts, ResponseBody::passed(incoming, underway)));
     }
     underway.connection = None;
-    let sides = upgrade.zip(parts.extensions.remove::<OnUpgrade>());
+    // Only to the protocol that was asked for (RFC 9110 §7.8).
+    let asked = upgrade.filter(|upgrade| {
+        let to = parts.headers.get(header::UPGRADE).map(HeaderValue::as_bytes);
+        to.is_some_and(|to| to.eq_ignore_ascii_case(upgrade.protocol.as_bytes()))
+    });
+    let sides = asked.map(|upgrade| upgrade.client).zip(parts.extensions.remove::<OnUpgrade>());
     let (Some((client, backend)), Some(lease)) = (sides, underway.lease.take()) else {
         // A switch that nobody asked for.
         return Err(Failure::Broke.answer(underway));

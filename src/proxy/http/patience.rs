@@ -4,6 +4,10 @@
 //! Theory: requests never touch the timer. It is armed for the earliest moment that could matter, and when it fires,
 //! what happened since decides whether that was it or when to look again. Only a head that comes in pieces arms it
 //! anew.
+//!
+//! While an answer is silent hyper reads nothing, and so would never learn that its client has left: when nothing was
+//! written between two firings, the stream is asked to look by itself, in the flush that hyper makes in every turn. A
+//! client that only closed its sending side gets one more round to take its answer.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -15,11 +19,15 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::Transport;
 use super::session::Session;
 use crate::model::outcome::Outcome;
+use crate::net::socket::Presence;
 
 /// How long the head of a request may take from its first byte, and how long a new connection may stay silent.
 const HEAD: Duration = Duration::from_secs(10);
+/// How often a silent answer's client is looked after.
+const LOOK: Duration = Duration::from_secs(4);
 /// How long a connection may wait for its next request.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -44,6 +52,8 @@ pub(super) struct Traffic {
     reads: AtomicU64,
     writes: AtomicU64,
     blocked: AtomicBool,
+    // The stream shall look whether its client is still there.
+    look: AtomicBool,
 }
 
 impl Patience {
@@ -74,12 +84,16 @@ impl Patience {
                 return Poll::Pending;
             }
             let now = Instant::now();
-            self.note_writes(now);
+            if !self.note_writes(now) && session.is_busy() {
+                self.traffic.look.store(true, Relaxed);
+                // hyper has had its turn: one more, to flush.
+                cx.waker().wake_by_ref();
+            }
             let (end, outcome) = match (self.head_since, self.stuck_since) {
                 (Some(since), _) => (since + HEAD, Outcome::SlowHead),
                 (None, Some(since)) => (since + IDLE, Outcome::Idle),
                 // Looked at often enough to see when writes began to be stuck.
-                (None, None) if session.is_busy() => (now + HEAD, Outcome::Idle),
+                (None, None) if session.is_busy() => (now + LOOK, Outcome::Idle),
                 (None, None) if session.requests() == 0 => (session.quiet_since() + HEAD, Outcome::Idle),
                 (None, None) => (session.quiet_since() + IDLE, Outcome::Idle),
             };
@@ -96,7 +110,8 @@ impl Patience {
             return;
         }
         let reads = self.traffic.reads.load(Relaxed);
-        if session.is_busy() || session.requests() != self.rest.1 {
+        // What still comes of a body whose answer has ended is no head.
+        if session.is_busy() || session.is_uploading() || session.requests() != self.rest.1 {
             self.rest = (reads, session.requests());
             self.head_since = None;
         } else if reads != self.rest.0 && self.head_since.is_none() {
@@ -106,15 +121,17 @@ impl Patience {
         }
     }
 
-    /// Notes whether the client takes nothing although something waits to be written.
-    fn note_writes(&mut self, now: Instant) {
+    /// Notes whether the client takes nothing although something waits to be written. True when something got through.
+    fn note_writes(&mut self, now: Instant) -> bool {
         let writes = self.traffic.writes.load(Relaxed);
         if self.traffic.blocked.load(Relaxed) && writes == self.writes {
             self.stuck_since.get_or_insert(now);
         } else {
             self.stuck_since = self.traffic.blocked.load(Relaxed).then_some(now);
         }
+        let moved = writes != self.writes;
         self.writes = writes;
+        moved
     }
 
     fn arm(&mut self, end: Instant) {
@@ -129,12 +146,13 @@ pub(super) struct Watched<S> {
     /// The stream itself.
     pub(super) stream: S,
     traffic: Arc<Traffic>,
+    half_closed: bool,
 }
 
 impl<S> Watched<S> {
     /// Watches a stream.
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, traffic: Arc::default() }
+        Self { stream, traffic: Arc::default(), half_closed: false }
     }
 
     /// What moved, to be looked at while hyper owns the stream.
@@ -171,7 +189,24 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: Transport> Watched<S> {
+    /// Looks whether the client is still there, if it was told to.
+    fn look(&mut self) -> io::Result<()> {
+        if !self.traffic.look.load(Relaxed) {
+            return Ok(());
+        }
+        self.traffic.look.store(false, Relaxed);
+        let presence = self.stream.presence();
+        let waited = std::mem::replace(&mut self.half_closed, presence == Presence::HalfClosed);
+        match presence {
+            Presence::Gone => Err(io::ErrorKind::ConnectionReset.into()),
+            Presence::HalfClosed if waited => Err(io::ErrorKind::ConnectionReset.into()),
+            Presence::HalfClosed | Presence::There => Ok(()),
+        }
+    }
+}
+
+impl<S: Transport> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.traffic.wrote(written)
@@ -191,6 +226,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.look()?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

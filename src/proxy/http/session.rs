@@ -42,6 +42,7 @@ pub(super) struct Session {
     pub(super) buffer: Cell<Vec<u8>>,
     requests: Cell<u64>,
     under_way: Cell<u32>,
+    uploading: RefCell<Option<Rc<Cell<bool>>>>,
     quiet_since: Cell<Instant>,
     alarm: Cell<Option<Pin<Box<Sleep>>>>,
 }
@@ -70,6 +71,7 @@ impl Session {
             buffer: Cell::default(),
             requests: Cell::new(0),
             under_way: Cell::new(0),
+            uploading: RefCell::default(),
             quiet_since: Cell::new(Instant::now()),
             alarm: Cell::default(),
         }
@@ -95,6 +97,16 @@ impl Session {
     /// Whether a request is being served.
     pub(super) fn is_busy(&self) -> bool {
         self.under_way.get() > 0
+    }
+
+    /// The body of a request begins to come; the flag falls when it has ended or nobody takes it any more.
+    pub(super) fn upload(&self, flows: Rc<Cell<bool>>) {
+        self.uploading.replace(Some(flows));
+    }
+
+    /// Whether the body of the last request is still coming, be its answer over or not.
+    pub(super) fn is_uploading(&self) -> bool {
+        self.uploading.borrow().as_ref().is_some_and(|flows| flows.get())
     }
 
     /// When the last request ended, or the connection began.

@@ -16,6 +16,10 @@ use crate::model::snapshot::Snapshots;
 
 impl Transport for DuplexStream {
     fn abort_on_close(&self) {}
+
+    fn presence(&self) -> Presence {
+        Presence::There
+    }
 }
 
 /// Serves one connection of a listener that has no configuration, so each request is answered at once.
