@@ -28,6 +28,7 @@ pub async fn follow(path: &Path, sender: mpsc::Sender<Change>, source: Arc<Sourc
     }
     let at_least = if watcher.is_ok() { AT_LEAST.0 } else { AT_LEAST.1 };
     let mut folder = Folder::new(path);
+    let mut told = None;
     loop {
         let reading = tokio::task::spawn_blocking(move || {
             let read = folder.read();
@@ -36,8 +37,15 @@ pub async fn follow(path: &Path, sender: mpsc::Sender<Change>, source: Arc<Sourc
         let Ok((back, read)) = reading.await else { return };
         folder = back;
         match read {
-            Err(fault) => source.failed(&fault.to_string()),
+            Err(fault) => {
+                source.failed(&fault.to_string());
+                if told.as_ref() != Some(&fault) {
+                    tracing::warn!("{fault}; what was last read of it is served on");
+                }
+                told = Some(fault);
+            }
             Ok((objects, faults)) => {
+                told = None;
                 let failed = faults.first().map(ToString::to_string);
                 for change in changes(objects).into_iter().chain([Change::Faults(faults)]) {
                     if sender.send(change).await.is_err() {

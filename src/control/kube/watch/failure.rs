@@ -121,6 +121,12 @@ fn unreached(error: &kube::Error, server: &Server) -> String {
         Some(kind @ (ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable)) => {
             format!("cannot be reached: {kind}; correct `server` in {access}, or this host's routes")
         }
+        Some(
+            ErrorKind::BrokenPipe
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::UnexpectedEof,
+        ) => format!("broke the connection off ({text}); it may be restarting"),
         _ => format!("cannot be read: {text}"),
     }
 }

@@ -43,6 +43,7 @@ fn what_ails_the_server_is_told_with_its_url_and_the_cure() {
         (transport(certificate(CertificateError::NotValidForName)), "cannot trust", "tls-server-name"),
         (transport(certificate(CertificateError::Expired)), "cannot trust", "clock"),
         (transport("dns error: failed to lookup address"), "cannot be found by that name", "DNS"),
+        (transport(io::Error::from(ErrorKind::ConnectionReset)), "broke the connection off", ""),
         (transport("out of luck"), "out of luck", ""),
     ];
     for (error, wrong, right) in cases {
