@@ -1,4 +1,5 @@
-//! The pages for people say what the program does: every annotation, every family of metrics, every link and path.
+//! The pages for people say what the program does: every annotation, every family of metrics, every key of the API,
+//! every link and path.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
 
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde_json::Value;
 use sluice::control::file::schema::usual_cluster;
 use sluice::control::kube::spec::{Access, ClusterSpec};
 use sluice::control::once::{Once, once};
@@ -19,9 +21,10 @@ use sluice::model::intent::{
     SourceRules,
 };
 use sluice::model::live::Live;
-use sluice::model::problem::Origin;
+use sluice::model::problem::{Origin, Problem};
 use sluice::model::secret::Secret;
 use sluice::model::snapshot::{Snapshot, Snapshots};
+use sluice::observe::api::Page;
 use sluice::observe::{Pages, metrics};
 use sluice::ready::Ready;
 
@@ -195,6 +198,7 @@ fn pages_with_everything() -> Pages {
     live.control.compiled(Duration::from_millis(1));
     live.control.went_live(Duration::from_millis(1));
     live.control.source(&"file".into()).heard(1);
+    live.control.set_problems(vec![Problem::new(&Origin::new("file", "pool site"), "is an example")]);
     snapshots.publish(snapshot);
     Pages { snapshots: Arc::new(snapshots), live: Arc::new(live), ready: Ready::default(), since: now }
 }
@@ -228,6 +232,37 @@ fn every_metric_is_on_its_page() {
         assert_eq!(told.insert(name.to_owned(), (kind.to_owned(), labels)), None, "{name} stands twice");
     }
     assert_eq!(told, families(&scrape));
+}
+
+/// The paths of all keys, down to what is no object and to what is keyed by other things than names of ours.
+fn keys(value: &Value, path: &str, into: &mut BTreeSet<String>) {
+    const LEAVES: [&str; 4] = ["ended", "origin", "refused", "target"];
+    match value {
+        Value::Object(map) if !LEAVES.iter().any(|leaf| path.ends_with(&format!(".{leaf}"))) => {
+            map.iter().for_each(|(key, value)| keys(value, &format!("{path}.{key}"), into));
+        }
+        Value::Array(list) if list.iter().any(Value::is_object) => {
+            list.iter().for_each(|value| keys(value, path, into));
+        }
+        _ => {
+            into.insert(path.trim_start_matches('.').to_owned());
+        }
+    }
+}
+
+#[test]
+fn every_key_of_the_api_is_on_its_page() {
+    let pages = pages_with_everything();
+    let page = text_of("docs/api.md");
+    let sections: BTreeMap<&str, &str> =
+        page.split("\n## ").skip(1).map(|part| part.split_once('\n').unwrap()).collect();
+    assert_eq!(sections.keys().copied().collect::<Vec<_>>(), Page::ALL.map(Page::name));
+    for shown in Page::ALL {
+        let mut found = BTreeSet::new();
+        keys(&serde_json::from_str(&shown.json(&pages, SystemTime::now()).unwrap()).unwrap(), "", &mut found);
+        let told: BTreeSet<String> = rows(sections[shown.name()]).iter().map(|row| row[0].to_owned()).collect();
+        assert_eq!(told, found, "{}", shown.name());
+    }
 }
 
 #[test]
