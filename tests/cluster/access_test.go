@@ -143,6 +143,58 @@ func TestMissingRightIsToldAndMended(t *testing.T) {
 	e.expectServiceAddress(t, namespace, "web")
 }
 
+func TestRightsInOneNamespaceAreEnough(t *testing.T) {
+	lab.RequireSluice(t)
+	namespace := plane.Namespace(t)
+	first, second := webPods(t, namespace)
+	plane.Apply(t, namespace, webLoadBalancer)
+	elsewhere := plane.Namespace(t)
+	plane.Apply(t, elsewhere, webLoadBalancer)
+	rights, err := os.ReadFile(lab.SluiceRights())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As the manifest's comment says, with an account of its own beside that of
+	// the other stories.
+	narrow := string(rights)
+	for _, change := range [][2]string{
+		{"metadata: {name: sluice, namespace: kube-system}\n---", "metadata: {name: narrow, namespace: kube-system}\n---"},
+		{"\n- {kind: ServiceAccount, name: sluice,", "\n- {kind: ServiceAccount, name: narrow,"},
+		{"\nkind: ClusterRoleBinding\nmetadata: {name: sluice-cluster}", "\nkind: ClusterRoleBinding\nmetadata: {name: narrow}"},
+		{"\nkind: ClusterRoleBinding\nmetadata: {name: sluice}", "\nkind: RoleBinding\nmetadata: {name: narrow, namespace: " + namespace + "}"},
+	} {
+		if !strings.Contains(narrow, change[0]) {
+			t.Fatalf("%s: there is no %q", lab.SluiceRights(), change[0])
+		}
+		narrow = strings.ReplaceAll(narrow, change[0], change[1])
+	}
+	path := filepath.Join(t.TempDir(), "rights.yaml")
+	if err := os.WriteFile(path, []byte(narrow), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig := plane.Grant(t, path)
+	if allowed, err := plane.Allowed(t, kubeconfig, "list", "", "secrets"); err != nil || allowed {
+		t.Fatalf("may list the Secrets of every namespace (%v)", err)
+	}
+
+	plane.Apply(t, "", ingressClass)
+	address := lab.EdgeAddress()
+	e := &edge{address: address, http: address + ":8080", https: address + ":8443"}
+	e.Sluice = lab.RunSluice(t, fmt.Sprintf(`
+process: {admin: %q, workers: 2, drain: 5s}
+clusters:
+  home:
+    kubeconfig: %s
+    namespaces: [%s]
+    reach: pod
+    services: {class: sluice.dev/edge, addresses: [%s]}
+    ingress: {class: sluice, http: %q, https: %q}
+`, lab.AdminAddress(), kubeconfig, namespace, address, e.http, e.https))
+	e.ExpectReady(t)
+	expectBackends(t, httpTo(e.address+":80", "any.example.test", "/"), first.Name, second.Name)
+	e.expectServiceAddress(t, namespace, "web")
+}
+
 // expectTold waits until the log and /api/v1/sources say all of these.
 func (e *edge) expectTold(t *testing.T, parts ...string) {
 	t.Helper()

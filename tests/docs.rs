@@ -1,0 +1,337 @@
+//! The pages for people say what the program does: every annotation, every family of metrics, every key of the API,
+//! every link and path.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use sluice::control::file::schema::usual_cluster;
+use sluice::control::kube::spec::{Access, ClusterSpec};
+use sluice::control::once::{Once, once};
+use sluice::model::compile::compile;
+use sluice::model::host::HostPattern;
+use sluice::model::intent::{
+    Action, Backend, Cert, CertName, Intent, Listener, ListenerKey, PathMatch, Pool, PoolName, Protocol, Route,
+    SourceRules,
+};
+use sluice::model::live::Live;
+use sluice::model::problem::{Origin, Problem};
+use sluice::model::secret::Secret;
+use sluice::model::snapshot::{Snapshot, Snapshots};
+use sluice::observe::api::Page;
+use sluice::observe::{Pages, metrics};
+use sluice::ready::Ready;
+
+fn in_repo(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn text_of(name: &str) -> String {
+    fs::read_to_string(in_repo(name)).unwrap()
+}
+
+/// The rows of all tables whose first cell is a word in backticks: their cells, with that word bare.
+fn rows(text: &str) -> Vec<Vec<&str>> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("| `")?.strip_suffix('|'))
+        .map(|line| {
+            let mut cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            cells[0] = cells[0].trim_end_matches('`');
+            cells
+        })
+        .collect()
+}
+
+/// The list of known annotations as it stands in the source: name, where it is served, whether it guards.
+fn known_annotations() -> BTreeMap<String, (String, bool)> {
+    let source = text_of("src/control/kube/translate/annotations.rs");
+    let list = source.split_once("const KNOWN").unwrap().1.split_once("\n];").unwrap().0;
+    let entry = |line: &str| {
+        let mut parts = line.trim().strip_prefix("(\"")?.strip_suffix("),")?.split(", ");
+        let name = parts.next()?.trim_end_matches('"').to_owned();
+        Some((name, (parts.next()?.strip_prefix("Served::")?.to_owned(), parts.next()? == "true")))
+    };
+    let known: BTreeMap<_, _> = list.lines().filter_map(entry).collect();
+    assert_eq!(known.len(), list.matches("Served::").count(), "an entry could not be read");
+    known
+}
+
+#[test]
+fn every_annotation_is_on_its_page() {
+    let known = known_annotations();
+    let page = text_of("docs/annotations.md");
+    let mut told = BTreeMap::new();
+    for row in rows(&page) {
+        let (served, guards) = match row[..] {
+            [_, fate] => ("NotYet", fate == "refused"),
+            [_, on, ..] => {
+                let served = match on {
+                    "Service, Ingress" => "Both",
+                    "Service" => "Services",
+                    "Ingress" => "Ingresses",
+                    other => panic!("{other}: write Service, Ingress, or both"),
+                };
+                // Whether it guards shows where it is not served; the page says so in words.
+                (served, known.get(row[0]).is_some_and(|(_, guards)| *guards))
+            }
+            _ => panic!("{row:?}"),
+        };
+        assert_eq!(told.insert(row[0].to_owned(), (served.to_owned(), guards)), None, "{} stands twice", row[0]);
+    }
+    assert_eq!(told, known);
+}
+
+/// A Service or an Ingress with one annotation, and what comes of it.
+fn with_annotation(on: &str, name: &str, value: &str) -> Once {
+    let head = |name: &str| format!("metadata: {{namespace: default, name: {name}, annotations: {{");
+    let annotation = format!("sluice.dev/{name}: '{value}'}}}}");
+    let (on_service, on_ingress) = match on {
+        "Service" => (annotation.as_str(), "}}"),
+        "Ingress" => ("}}", annotation.as_str()),
+        other => panic!("{other}"),
+    };
+    let text = format!(
+        "apiVersion: v1\nkind: Service\n{}{on_service}\nspec: {{type: LoadBalancer, loadBalancerClass: sluice.dev/edge, \
+         ports: [{{name: http, port: 80, nodePort: 30080}}]}}\n---\napiVersion: networking.k8s.io/v1\nkind: \
+         Ingress\n{}{on_ingress}\nspec: {{ingressClassName: sluice, defaultBackend: {{service: {{name: web, port: \
+         {{name: http}}}}}}}}\n",
+        head("web"),
+        head("front"),
+    );
+    let mut spec: ClusterSpec = usual_cluster("home", Access::Inline(vec![("test".to_owned(), text)]));
+    spec.services.addresses = vec!["192.0.2.10".parse().unwrap()];
+    spec.ingress.http = vec!["192.0.2.10:8000".parse().unwrap()];
+    spec.ingress.https = Vec::new();
+    once(&Intent::default(), &[spec]).unwrap()
+}
+
+fn told(once: &Once) -> String {
+    once.problems.iter().map(|problem| format!("{problem}\n")).collect()
+}
+
+const REFUSED: &str = "(until then the object is not served)";
+
+#[test]
+fn every_example_of_an_annotation_is_taken_and_every_wrong_value_refuses() {
+    let page = text_of("docs/annotations.md");
+    for row in rows(&page) {
+        let [name, on, _, example, _] = row[..] else { continue };
+        for on in on.split(", ") {
+            let good = told(&with_annotation(on, name, example.trim_matches('`')));
+            assert!(!good.contains("annotation"), "{name} on {on}: {good}");
+            let wrong = told(&with_annotation(on, name, "?!"));
+            assert!(wrong.contains("is wrong; ") && wrong.contains(REFUSED), "{name} on {on}: {wrong}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_served_is_told_as_the_page_says() {
+    let page = text_of("docs/annotations.md");
+    for row in rows(&page) {
+        let [name, fate] = row[..] else { continue };
+        for on in ["Service", "Ingress"] {
+            let said = told(&with_annotation(on, name, "1"));
+            assert!(said.contains("is not served by this version"), "{name}: {said}");
+            assert_eq!(said.contains(REFUSED), fate == "refused", "{name}: {said}");
+        }
+    }
+    // The page's words on the wrong kind of object, and on names that are nearly right.
+    for (on, name, value, refuses) in [
+        ("Ingress", "expose", "8080", false),
+        ("Service", "redirect-https", "true", false),
+        ("Ingress", "allow-source-ranges", "10.0.0.0/8", true),
+        ("Ingress", "deny-source-ranges", "10.0.0.0/8", true),
+        ("Service", "alow-source-ranges", "10.0.0.0/8", true),
+        ("Service", "something-else-altogether", "1", false),
+    ] {
+        let said = told(&with_annotation(on, name, value));
+        assert!(said.contains(&format!("annotation sluice.dev/{name} ")), "{name}: {said}");
+        assert_eq!(said.contains(REFUSED), refuses, "{name}: {said}");
+    }
+}
+
+fn pages_with_everything() -> Pages {
+    let origin = Origin::new("file", "everything");
+    let pool = PoolName::new("site");
+    let route = Route {
+        host: HostPattern::Any,
+        path: PathMatch::any(),
+        action: Action::Forward(pool.clone()),
+        origin: origin.clone(),
+    };
+    let key = ListenerKey::tcp(SocketAddr::from(([127, 0, 0, 1], 8080)));
+    let listener = Listener {
+        name: "web".into(),
+        protocol: Protocol::Http,
+        routes: vec![route],
+        certs: Vec::new(),
+        strict_sni: false,
+        sources: SourceRules::default(),
+        origin: origin.clone(),
+    };
+    let now = SystemTime::now();
+    let cert = Cert {
+        names: vec![HostPattern::parse("shop.example.test").unwrap()],
+        chain: vec![b"chain".as_slice().into()],
+        key: Secret::new(b"key".as_slice()),
+        not_after: now.duration_since(UNIX_EPOCH).unwrap().as_secs() as i64,
+        origin: origin.clone(),
+    };
+    let backends = vec![Backend::new(SocketAddr::from(([127, 0, 0, 1], 9001)))];
+    let mut intent = Intent::default();
+    intent.listeners.insert(key, Arc::new(listener));
+    intent.pools.insert(pool.clone(), Arc::new(Pool { backends, ..Pool::new(origin) }));
+    intent.certs.insert(CertName::new("shop"), Arc::new(cert));
+
+    let (snapshots, live) = (Snapshots::default(), Live::new(1));
+    let (snapshot, problems) = compile(&intent, &Snapshot::default(), &live);
+    assert_eq!(problems, []);
+    snapshot.listeners[&key].routes.find(None, "/").unwrap().serve.answered(200);
+    snapshot.pools[&pool].state.took(Duration::from_millis(1));
+    live.control.compiled(Duration::from_millis(1));
+    live.control.went_live(Duration::from_millis(1));
+    live.control.source(&"file".into()).heard(1);
+    live.control.set_problems(vec![Problem::new(&Origin::new("file", "pool site"), "is an example")]);
+    snapshots.publish(snapshot);
+    Pages { snapshots: Arc::new(snapshots), live: Arc::new(live), ready: Ready::default(), since: now }
+}
+
+/// Each family of a scrape: its type and its labels.
+fn families(scrape: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let mut families = BTreeMap::new();
+    let mut last = String::new();
+    for line in scrape.lines() {
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            last = name.to_owned();
+            families.insert(last.clone(), (kind.to_owned(), BTreeSet::new()));
+        } else if let Some((_, labels)) = line.split_once('{').filter(|_| !line.starts_with('#')) {
+            // No value here holds a comma or an equals sign.
+            let names = labels.split(',').filter_map(|label| Some(label.split_once('=')?.0.to_owned()));
+            families.get_mut(&last).unwrap().1.extend(names.filter(|name| name != "le"));
+        }
+    }
+    families
+}
+
+#[test]
+fn every_metric_is_on_its_page() {
+    let scrape = metrics::page(&pages_with_everything(), SystemTime::now()).unwrap();
+    let page = text_of("docs/metrics.md");
+    let mut told = BTreeMap::new();
+    for row in rows(&page) {
+        let [name, kind, labels, meaning] = row[..] else { panic!("{row:?}") };
+        assert!(!meaning.is_empty(), "{name}");
+        let labels = labels.split(", ").filter(|label| !label.is_empty()).map(str::to_owned).collect();
+        assert_eq!(told.insert(name.to_owned(), (kind.to_owned(), labels)), None, "{name} stands twice");
+    }
+    assert_eq!(told, families(&scrape));
+}
+
+/// The paths of all keys, down to what is no object and to what is keyed by other things than names of ours.
+fn keys(value: &Value, path: &str, into: &mut BTreeSet<String>) {
+    const LEAVES: [&str; 4] = ["ended", "origin", "refused", "target"];
+    match value {
+        Value::Object(map) if !LEAVES.iter().any(|leaf| path.ends_with(&format!(".{leaf}"))) => {
+            map.iter().for_each(|(key, value)| keys(value, &format!("{path}.{key}"), into));
+        }
+        Value::Array(list) if list.iter().any(Value::is_object) => {
+            list.iter().for_each(|value| keys(value, path, into));
+        }
+        _ => {
+            into.insert(path.trim_start_matches('.').to_owned());
+        }
+    }
+}
+
+#[test]
+fn every_key_of_the_api_is_on_its_page() {
+    let pages = pages_with_everything();
+    let page = text_of("docs/api.md");
+    let sections: BTreeMap<&str, &str> =
+        page.split("\n## ").skip(1).map(|part| part.split_once('\n').unwrap()).collect();
+    assert_eq!(sections.keys().copied().collect::<Vec<_>>(), Page::ALL.map(Page::name));
+    for shown in Page::ALL {
+        let mut found = BTreeSet::new();
+        keys(&serde_json::from_str(&shown.json(&pages, SystemTime::now()).unwrap()).unwrap(), "", &mut found);
+        let told: BTreeSet<String> = rows(sections[shown.name()]).iter().map(|row| row[0].to_owned()).collect();
+        assert_eq!(told, found, "{}", shown.name());
+    }
+}
+
+#[test]
+fn the_class_that_is_given_to_users_is_ours() {
+    let text = text_of("deploy/kubernetes/ingressclass.yaml");
+    let spec = usual_cluster("home", Access::Inline(vec![("ingressclass.yaml".to_owned(), text)]));
+    let once = once(&Intent::default(), &[spec]).unwrap();
+    assert_eq!(told(&once), "");
+    // With our class in the cluster, and then alone, the door is open before there is an Ingress.
+    assert_eq!(once.intent.listeners.len(), 1);
+}
+
+/// All files of a folder and below, by their path in the repository.
+fn files_below(folder: &str, into: &mut Vec<String>) {
+    for entry in fs::read_dir(in_repo(folder)).unwrap() {
+        let name = format!("{folder}/{}", entry.unwrap().file_name().to_str().unwrap());
+        if in_repo(&name).is_dir() {
+            files_below(&name, into);
+        } else {
+            into.push(name);
+        }
+    }
+}
+
+fn markdown() -> Vec<String> {
+    let mut files = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(str::to_owned).to_vec();
+    ["docs", "bench", "tests"].iter().for_each(|folder| files_below(folder, &mut files));
+    files.retain(|file| file.ends_with(".md"));
+    files
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut checked = 0;
+    for file in markdown() {
+        let text = text_of(&file);
+        let folder = Path::new(&file).parent().unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+            let path = link.split('#').next().unwrap();
+            if !path.is_empty() && !link.contains("://") {
+                assert!(in_repo(folder.join(path).to_str().unwrap()).exists(), "{file}: {link}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 10, "{checked}");
+}
+
+/// A path in backticks, as `proxy/tcp.rs` or `model/live/`, may leave out where it begins.
+#[test]
+fn the_map_names_files_that_are_there() {
+    let mut files = vec!["Cargo.toml".to_owned()];
+    ["src", "tests", "config", "docs", "bench", "deploy"].iter().for_each(|folder| files_below(folder, &mut files));
+    let text = text_of("ARCHITECTURE.md");
+    let mut checked = 0;
+    for word in text.split('`').skip(1).step_by(2) {
+        let is_folder = word.contains('/') && word.ends_with('/');
+        if word.contains(' ') || word.starts_with('/') || word.starts_with("foo") {
+            continue;
+        }
+        let found = match () {
+            () if is_folder => files.iter().any(|file| format!("/{file}").contains(&format!("/{word}"))),
+            () if word.ends_with(".rs") || word.ends_with(".yaml") || word.ends_with(".md") => {
+                files.iter().any(|file| format!("/{file}").ends_with(&format!("/{word}")))
+            }
+            () => continue,
+        };
+        assert!(found, "ARCHITECTURE.md: there is no {word}");
+        checked += 1;
+    }
+    assert!(checked >= 50, "{checked}");
+}
