@@ -77,7 +77,8 @@ pub struct Listener {
     /// Certificates to choose from by SNI (`https` only). The first is used when no name matches if `strict_sni` is
     /// false.
     pub certs: Vec<CertName>,
-    /// Refuse handshakes whose SNI no certificate names, rather than answering with the first certificate.
+    /// Refuse handshakes whose SNI no certificate names, rather than answering with the first certificate. Listeners
+    /// that are united on one address are strict when either is.
     pub strict_sni: bool,
     /// Which sources may connect.
     pub sources: SourceRules,
