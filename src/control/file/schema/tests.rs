@@ -330,3 +330,27 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn addresses_that_take_each_other_are_told_with_their_line() {
+    let file = |admin: &str, binds: [&str; 2]| {
+        let [a, b] = binds;
+        format!(
+            "process: {{admin: \"{admin}\"}}\nlisteners:\n  b: {{bind: \"{b}\", protocol: tcp, pool: p}}\n  \
+             a: {{bind: \"{a}\", protocol: tcp, pool: p}}\npools: {{p: {{backends: [192.0.2.1:1]}}}}\n"
+        )
+    };
+    let told = errors(&file("127.0.0.1:9650", ["127.0.0.1:80", "0.0.0.0:80"]));
+    let both = "listener a: 127.0.0.1:80 and 0.0.0.0:80 of listener b cannot both be listened on";
+    assert_eq!(told, [format!("f.yaml:4:3: {both}; keep one, or choose another port")]);
+    assert!(errors(&file("127.0.0.1:9650", ["[::]:80", "[::1]:80"]))[0].starts_with("f.yaml:4:3: listener a: "));
+    for (admin, bind) in [("127.0.0.1:9650", "0.0.0.0:9650"), ("[::1]:9650", "[::1]:9650")] {
+        let told = errors(&file(admin, ["192.0.2.9:80", bind]));
+        let wrong = format!("listener b: {bind} takes the address of process.admin, {admin}");
+        assert_eq!(told, [format!("f.yaml:3:3: {wrong}; choose another port for one of them")]);
+    }
+    for binds in [["127.0.0.1:0", "0.0.0.0:0"], ["0.0.0.0:80", "[::]:80"], ["0.0.0.0:80", "127.0.0.1:81"]] {
+        loaded(&file("127.0.0.1:9650", binds));
+    }
+    loaded(&file("unix:/run/s.sock", ["0.0.0.0:9650", "[::]:9650"]));
+}
