@@ -193,6 +193,8 @@ pub struct Pool {
     pub when_down: WhenDown,
     /// The backends, in the order given.
     pub backends: Vec<Backend>,
+    /// Its source cannot fill it and has told why, so that nobody tells once more that it has no backend.
+    pub is_refused: bool,
     /// Who asked.
     pub origin: Origin,
 }
@@ -207,6 +209,7 @@ impl Pool {
             retries: 2,
             when_down: WhenDown::default(),
             backends: Vec::new(),
+            is_refused: false,
             origin,
         }
     }

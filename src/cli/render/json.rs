@@ -60,7 +60,7 @@ fn route_of(route: &Route) -> Value {
 }
 
 fn pool_of(name: &PoolName, pool: &Pool) -> Value {
-    let Pool { balance, probe, timeouts, retries, when_down, backends, origin } = pool;
+    let Pool { balance, probe, timeouts, retries, when_down, backends, is_refused: _, origin } = pool;
     let Timeouts { connect, response, idle } = timeouts;
     json!({
         "name": name.as_str(),

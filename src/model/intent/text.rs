@@ -47,7 +47,7 @@ fn write_sources(f: &mut fmt::Formatter<'_>, sources: &SourceRules) -> fmt::Resu
 }
 
 fn write_pool(f: &mut fmt::Formatter<'_>, name: &str, pool: &Pool) -> fmt::Result {
-    let Pool { balance, probe, timeouts, retries, when_down, backends, origin } = pool;
+    let Pool { balance, probe, timeouts, retries, when_down, backends, is_refused: _, origin } = pool;
     write!(f, "pool {name} {balance}")?;
     match probe {
         None => write!(f, " probe none")?,

@@ -201,7 +201,8 @@ impl<'s> Route<'s> {
 
 impl<'s> Pool<'s> {
     fn of(plan: &'s PoolPlan) -> Self {
-        let intent::Pool { balance, probe, timeouts, retries, when_down, backends, origin } = &*plan.intent;
+        let intent::Pool { balance, probe, timeouts, retries, when_down, backends, is_refused: _, origin } =
+            &*plan.intent;
         let Timeouts { connect, response, idle } = timeouts;
         Self {
             name: plan.name.as_str(),
