@@ -35,6 +35,7 @@ pub mod once;
 pub mod pace;
 pub mod pem;
 pub mod problems;
+mod time;
 
 /// How long the first publication waits for a cluster that is not heard: the file's own listeners must not stay down
 /// because an API server is away.

@@ -17,3 +17,4 @@ pub mod secret;
 pub mod snapshot;
 pub mod source;
 pub mod tls;
+pub(crate) mod words;

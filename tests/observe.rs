@@ -162,6 +162,7 @@ fn the_metrics_page_says_what_was_counted() {
         (r#"sluice_listener_connections_active{listener="web"}"#, 1.0),
         (r#"sluice_listener_refused_total{listener="web",reason="source"}"#, 1.0),
         (r#"sluice_listener_refused_total{listener="web",reason="capacity"}"#, 0.0),
+        (r#"sluice_listener_refused_total{listener="web",reason="not_served"}"#, 0.0),
         (r#"sluice_connections_ended_total{listener="web",outcome="done"}"#, 1.0),
         (r#"sluice_connections_ended_total{listener="web",outcome="client_gone"}"#, 1.0),
         (r#"sluice_bytes_total{listener="web",direction="in",path="copy"}"#, 11.0),

@@ -139,3 +139,19 @@ fn what_did_not_change_is_the_same_thing_in_the_next_round() {
         }
     }
 }
+
+#[test]
+fn what_the_cluster_was_told_is_not_told_once_more_by_compile() {
+    use sluice::model::{compile::compile, live::Live, snapshot::Snapshot};
+    for case in ["broken-objects", "ingress-bad-parts", "ingress-default-backend", "nodeport"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/kube/{case}/in.yaml"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut cluster = Cluster::new(spec(&text));
+        let changes = manifests::read(&Access::Inline(vec![("in.yaml".to_owned(), text)])).unwrap();
+        changes.into_iter().for_each(|change| cluster.apply(change));
+        let translation = cluster.translate();
+        assert!(!translation.problems.is_empty());
+        let (_, more) = compile(&translation.fragment, &Snapshot::default(), &Live::new(1));
+        assert_eq!(more, [], "{case}");
+    }
+}

@@ -3,6 +3,10 @@
 //! The first to ask keeps what it has; who comes later and clashes is told so, with the name of who was first. The
 //! order of fragments is the file's own listeners, then the clusters as the file lists them; within a cluster the
 //! older object comes first. What does not clash is never lost.
+//!
+//! Of two `https` listeners on one address, one strict about server names and one not, the union is strict: the
+//! fallback of one owner must not answer for the unknown names of another. Only a listener that is alone on its
+//! address, or among its like, falls back to its first certificate.
 
 use std::collections::HashMap;
 use std::collections::btree_map::{BTreeMap, Entry};
@@ -57,11 +61,12 @@ fn keep_first<N: Clone + Display + Ord, T: PartialEq>(
 type Slot<'f> = (&'f HostPattern, u8, &'f str);
 
 fn slot(route: &Route) -> Slot<'_> {
-    match &route.path {
-        PathMatch::Exact(path) => (&route.host, 0, path),
+    let Route { host, path, action: _, origin: _ } = route;
+    match path {
+        PathMatch::Exact(path) => (host, 0, path),
         // The route table makes no difference between /foo and /foo/ either.
-        PathMatch::Prefix(path) => (&route.host, 1, path.trim_end_matches('/')),
-        PathMatch::Regex(expression) => (&route.host, 2, expression),
+        PathMatch::Prefix(path) => (host, 1, path.trim_end_matches('/')),
+        PathMatch::Regex(expression) => (host, 2, expression),
     }
 }
 
@@ -87,15 +92,20 @@ fn unite<'f>(
                 problems.push(Problem::new(&later.origin, reason));
                 return;
             }
+            // Whole, without `..`: of a field that is added it must be said here what the union has. The name, the
+            // ranges and the origin are those of the first; protocol and ranges were looked at above.
+            let Listener { name: _, protocol: _, routes: _, certs, strict_sni, sources: _, origin: _ } = &**later;
             let name = held.get().name.clone();
             let routes = free_routes(key, later, &name, taken, problems);
-            let certs: Vec<_> = later.certs.iter().filter(|c| !held.get().certs.contains(c)).collect();
-            if routes.is_empty() && certs.is_empty() {
+            let certs: Vec<_> = certs.iter().filter(|c| !held.get().certs.contains(c)).collect();
+            let is_stricter = *strict_sni && !held.get().strict_sni;
+            if routes.is_empty() && certs.is_empty() && !is_stricter {
                 return;
             }
             let both = Arc::make_mut(held.get_mut());
             both.routes.extend(routes.into_iter().cloned());
             both.certs.extend(certs.into_iter().cloned());
+            both.strict_sni |= *strict_sni;
         }
     }
 }

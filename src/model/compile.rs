@@ -65,7 +65,7 @@ fn plan_pool(name: &PoolName, pool: &Arc<Pool>, previous: &Snapshot, live: &Live
 }
 
 fn check_pool(pool: &Pool, problems: &mut Vec<Problem>) {
-    if pool.backends.is_empty() {
+    if pool.backends.is_empty() && !pool.is_refused {
         problems.push(Problem::new(&pool.origin, "has no backend, so its requests are answered with 503"));
     }
 }

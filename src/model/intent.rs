@@ -77,7 +77,8 @@ pub struct Listener {
     /// Certificates to choose from by SNI (`https` only). The first is used when no name matches if `strict_sni` is
     /// false.
     pub certs: Vec<CertName>,
-    /// Refuse handshakes whose SNI no certificate names, rather than answering with the first certificate.
+    /// Refuse handshakes whose SNI no certificate names, rather than answering with the first certificate. Listeners
+    /// that are united on one address are strict when either is.
     pub strict_sni: bool,
     /// Which sources may connect.
     pub sources: SourceRules,
@@ -192,6 +193,8 @@ pub struct Pool {
     pub when_down: WhenDown,
     /// The backends, in the order given.
     pub backends: Vec<Backend>,
+    /// Its source cannot fill it and has told why, so that nobody tells once more that it has no backend.
+    pub is_refused: bool,
     /// Who asked.
     pub origin: Origin,
 }
@@ -206,6 +209,7 @@ impl Pool {
             retries: 2,
             when_down: WhenDown::default(),
             backends: Vec::new(),
+            is_refused: false,
             origin,
         }
     }

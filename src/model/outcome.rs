@@ -2,82 +2,47 @@
 //!
 //! `proxy::outcome` maps errors to these; the scrape and the log read the labels here.
 
-/// Why a connection ended.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Outcome {
-    /// Both sides were done.
-    Done,
-    /// The client broke off.
-    ClientGone,
-    /// The backend broke off in the middle.
-    BackendBroke,
-    /// No backend could be reached.
-    ConnectFailed,
-    /// No pool, or no backend that may be tried.
-    NoBackend,
-    /// No byte for the idle time.
-    Idle,
-    /// The TLS handshake failed or took too long.
-    TlsFailed,
-    /// What the client sent was not the listener's protocol, or broke its rules.
-    Malformed,
-    /// The head of a request took too long.
-    SlowHead,
-    /// The process stopped and its drain time ran out.
-    Stopped,
-}
+use super::words::words;
 
-impl Outcome {
-    /// All of them, in the order of their counters.
-    pub const ALL: [Self; 10] = [
-        Self::Done,
-        Self::ClientGone,
-        Self::BackendBroke,
-        Self::ConnectFailed,
-        Self::NoBackend,
-        Self::Idle,
-        Self::TlsFailed,
-        Self::Malformed,
-        Self::SlowHead,
-        Self::Stopped,
-    ];
-
+words! {
+    /// Why a connection ended.
+    pub enum Outcome,
     /// The value of the label `outcome`.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::ClientGone => "client_gone",
-            Self::BackendBroke => "backend_broke",
-            Self::ConnectFailed => "connect_failed",
-            Self::NoBackend => "no_backend",
-            Self::Idle => "idle",
-            Self::TlsFailed => "tls_failed",
-            Self::Malformed => "malformed",
-            Self::SlowHead => "slow_head",
-            Self::Stopped => "stopped",
-        }
+    fn label {
+        /// Both sides were done.
+        Done = "done",
+        /// The client broke off.
+        ClientGone = "client_gone",
+        /// The backend broke off in the middle.
+        BackendBroke = "backend_broke",
+        /// No backend could be reached.
+        ConnectFailed = "connect_failed",
+        /// No pool, or no backend that may be tried.
+        NoBackend = "no_backend",
+        /// No byte for the idle time.
+        Idle = "idle",
+        /// The TLS handshake failed or took too long.
+        TlsFailed = "tls_failed",
+        /// What the client sent was not the listener's protocol, or broke its rules.
+        Malformed = "malformed",
+        /// The head of a request took too long.
+        SlowHead = "slow_head",
+        /// The process stopped and its drain time ran out.
+        Stopped = "stopped",
     }
 }
 
-/// Why a connection was closed before anything was read from it.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Refusal {
-    /// `allow` or `deny` rules.
-    Source,
-    /// The process is out of descriptors or of its connection limit.
-    Capacity,
-}
-
-impl Refusal {
-    /// All of them, in the order of their counters.
-    pub const ALL: [Self; 2] = [Self::Source, Self::Capacity];
-
+words! {
+    /// Why a connection was closed before anything was read from it.
+    pub enum Refusal,
     /// The value of the label `reason`.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Capacity => "capacity",
-        }
+    fn label {
+        /// `allow` or `deny` rules.
+        Source = "source",
+        /// The process is out of descriptors or of its connection limit.
+        Capacity = "capacity",
+        /// The listener left the configuration a moment ago, or is https and has no TLS side.
+        NotServed = "not_served",
     }
 }
 
@@ -87,11 +52,11 @@ mod tests {
 
     #[test]
     fn every_outcome_has_its_own_counter_and_label() {
-        let mut labels: Vec<_> = Outcome::ALL.iter().map(|o| o.label()).collect();
+        let mut labels = Outcome::ALL.map(Outcome::label);
         assert!(Outcome::ALL.iter().enumerate().all(|(i, o)| *o as usize == i));
         labels.sort_unstable();
-        labels.dedup();
-        assert_eq!(labels.len(), Outcome::ALL.len());
+        assert!(labels.windows(2).all(|two| two[0] != two[1]), "{labels:?}");
         assert!(Refusal::ALL.iter().enumerate().all(|(i, r)| *r as usize == i));
+        assert_eq!(Refusal::ALL.map(Refusal::label), ["source", "capacity", "not_served"]);
     }
 }

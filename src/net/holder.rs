@@ -3,9 +3,19 @@
 use std::fs;
 use std::net::SocketAddr;
 
-/// The process that listens on `address` or on its port at every address, as `name (pid N)`. `None` when nobody does
-/// or when /proc does not let us see. Blocks for as long as a walk over /proc takes: not for a data thread.
-pub fn of(address: SocketAddr) -> Option<String> {
+/// Who holds a port.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Holder {
+    /// This process itself.
+    Ourselves,
+    /// Another, as `name (pid N)`.
+    Other(String),
+}
+
+/// The process that listens on the port of `address`, be it there or at another address; others before ourselves.
+/// `None` when nobody does or when /proc does not let us see. Blocks for as long as a walk over /proc takes: not for a
+/// data thread.
+pub fn of(address: SocketAddr) -> Option<Holder> {
     let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
@@ -13,11 +23,13 @@ pub fn of(address: SocketAddr) -> Option<String> {
         .collect();
     let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
     let processes = fs::read_dir("/proc").ok()?.flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| *pid != std::process::id()).find(|pid| holds(*pid, &links)).map(|pid| {
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let own = std::process::id();
+    let other = pids.find(|pid| *pid != own && holds(*pid, &links)).map(|pid| {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        format!("{} (pid {pid})", name.trim())
-    })
+        Holder::Other(format!("{} (pid {pid})", name.trim()))
+    });
+    other.or_else(|| holds(own, &links).then_some(Holder::Ourselves))
 }
 
 /// Inodes of listening sockets (state 0A) with this local port, from the text of /proc/net/tcp (proc(5)).
@@ -50,5 +62,14 @@ mod tests {
             1: 0100007F:1F90 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0 20 4\n";
         assert_eq!(listening_inodes(table, 8080), ["4711"]);
         assert!(listening_inodes(table, 80).is_empty());
+    }
+
+    #[test]
+    fn finds_ourselves() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        assert_eq!(of(address), Some(Holder::Ourselves));
+        drop(socket);
+        assert_ne!(of(address), Some(Holder::Ourselves));
     }
 }

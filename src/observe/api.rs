@@ -22,37 +22,27 @@ use serde::Serialize;
 
 use super::Pages;
 use crate::model::problem::Origin;
+use crate::model::words::words;
 
-/// One of the pages.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Page {
-    /// See [`backends`].
-    Backends,
-    /// See [`listeners`].
-    Listeners,
-    /// See [`sources::Problems`].
-    Problems,
-    /// See [`snapshot`].
-    Snapshot,
-    /// See [`sources`].
-    Sources,
+words! {
+    /// One of the pages, in the order of the alphabet.
+    pub enum Page,
+    /// The last part of its path.
+    fn name {
+        /// See [`backends`].
+        Backends = "backends",
+        /// See [`listeners`].
+        Listeners = "listeners",
+        /// See [`sources::Problems`].
+        Problems = "problems",
+        /// See [`snapshot`].
+        Snapshot = "snapshot",
+        /// See [`sources`].
+        Sources = "sources",
+    }
 }
 
 impl Page {
-    /// All of them, in the order of the alphabet.
-    pub const ALL: [Self; 5] = [Self::Backends, Self::Listeners, Self::Problems, Self::Snapshot, Self::Sources];
-
-    /// The last part of its path.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Backends => "backends",
-            Self::Listeners => "listeners",
-            Self::Problems => "problems",
-            Self::Snapshot => "snapshot",
-            Self::Sources => "sources",
-        }
-    }
-
     /// The page as JSON, as of `now`. Does not wait, but walks everything configured.
     pub fn json(self, pages: &Pages, now: SystemTime) -> serde_json::Result<String> {
         let current = pages.snapshots.current();

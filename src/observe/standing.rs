@@ -3,40 +3,32 @@
 use crate::model::intent::Admin;
 use crate::model::live::probe::Verdict;
 use crate::model::snapshot::BackendPlan;
+use crate::model::words::words;
 
-/// Where a backend stands. In order of what is most worth telling when one address stands for several backends: the
-/// first that serves.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Standing {
-    /// Its checks succeed.
-    ProbePassed,
-    /// It is not checked.
-    NotProbed,
-    /// Its first verdict is still to come; it takes traffic meanwhile.
-    ProbePending,
-    /// Its weight is 0, so it takes nothing new.
-    WeightZero,
-    /// Its owner wishes it to finish what it has.
-    AdminDrain,
-    /// Its owner wishes it to take nothing.
-    AdminMaintain,
-    /// Its checks fail.
-    ProbeFailed,
+words! {
+    /// Where a backend stands. In order of what is most worth telling when one address stands for several backends:
+    /// the first that serves.
+    pub(super) enum Standing,
+    /// Why: one word of these, never the text of an error.
+    fn reason {
+        /// Its checks succeed.
+        ProbePassed = "probe_passed",
+        /// It is not checked.
+        NotProbed = "not_probed",
+        /// Its first verdict is still to come; it takes traffic meanwhile.
+        ProbePending = "probe_pending",
+        /// Its weight is 0, so it takes nothing new.
+        WeightZero = "weight_zero",
+        /// Its owner wishes it to finish what it has.
+        AdminDrain = "admin_drain",
+        /// Its owner wishes it to take nothing.
+        AdminMaintain = "admin_maintain",
+        /// Its checks fail.
+        ProbeFailed = "probe_failed",
+    }
 }
 
 impl Standing {
-    /// All of them.
-    #[cfg(test)]
-    pub(super) const ALL: [Self; 7] = [
-        Self::ProbePassed,
-        Self::NotProbed,
-        Self::ProbePending,
-        Self::WeightZero,
-        Self::AdminDrain,
-        Self::AdminMaintain,
-        Self::ProbeFailed,
-    ];
-
     /// Where this backend stands. Its owner's wish comes before what checks find.
     pub(super) fn of(backend: &BackendPlan) -> Self {
         let verdict = backend.probe.as_ref().map(|probe| probe.verdict());
@@ -59,19 +51,6 @@ impl Standing {
             Self::AdminDrain => "drain",
             Self::AdminMaintain => "maintain",
             Self::ProbeFailed => "down",
-        }
-    }
-
-    /// Why: one word of seven, never the text of an error.
-    pub(super) fn reason(self) -> &'static str {
-        match self {
-            Self::ProbePassed => "probe_passed",
-            Self::NotProbed => "not_probed",
-            Self::ProbePending => "probe_pending",
-            Self::WeightZero => "weight_zero",
-            Self::AdminDrain => "admin_drain",
-            Self::AdminMaintain => "admin_maintain",
-            Self::ProbeFailed => "probe_failed",
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::model::intent::{ListenerKey, Protocol};
 use crate::model::live::ListenerState;
 use crate::model::live::listener::Admitted;
 use crate::model::outcome::Refusal;
+use crate::model::snapshot::Snapshot;
 use crate::net::socket;
 
 /// How long the loop rests when descriptors or memory ran out: long enough not to spin, short enough to recover.
@@ -37,10 +38,25 @@ pub(super) async fn accept(worker: Rc<Worker>, key: ListenerKey, socket: TcpList
 
 /// What the snapshot says of a new connection.
 enum Admission {
-    Refused,
+    Refused(Refusal),
     Tcp,
     Http,
     Https(Arc<rustls::ServerConfig>),
+}
+
+fn admission(snapshot: &Snapshot, key: &ListenerKey, peer: SocketAddr) -> Admission {
+    match snapshot.listeners.get(key) {
+        // The listener left the configuration a moment ago; its socket is about to close.
+        None => Admission::Refused(Refusal::NotServed),
+        Some(plan) if !plan.sources.admits(peer) => Admission::Refused(Refusal::Source),
+        Some(plan) => match (plan.intent.protocol, &plan.tls) {
+            (Protocol::Tcp, _) => Admission::Tcp,
+            (Protocol::Https, Some(tls)) => Admission::Https(tls.config.clone()),
+            (Protocol::Http, _) => Admission::Http,
+            // Compile gives every https listener its TLS side; without one nothing may be served in the clear.
+            (Protocol::Https, None) => Admission::Refused(Refusal::NotServed),
+        },
+    }
 }
 
 fn admit(
@@ -51,20 +67,9 @@ fn admit(
     stream: TcpStream,
     peer: SocketAddr,
 ) {
-    let admission = worker.reader.read(|snapshot| match snapshot.listeners.get(&key) {
-        // The listener left the configuration a moment ago; its socket is about to close.
-        None => Admission::Refused,
-        Some(plan) if !plan.sources.admits(peer) => Admission::Refused,
-        Some(plan) => match (plan.intent.protocol, &plan.tls) {
-            (Protocol::Tcp, _) => Admission::Tcp,
-            (Protocol::Https, Some(tls)) => Admission::Https(tls.config.clone()),
-            (Protocol::Http, _) => Admission::Http,
-            // Compile gives every https listener its TLS side; without one nothing may be served in the clear.
-            (Protocol::Https, None) => Admission::Refused,
-        },
-    });
-    if matches!(admission, Admission::Refused) {
-        state.refuse(Refusal::Source);
+    let admission = worker.reader.read(|snapshot| admission(snapshot, &key, peer));
+    if let Admission::Refused(why) = admission {
+        state.refuse(why);
         return;
     }
     let connection = Connection { key, peer: canonical(peer), port, admitted: Admitted::new(state.clone()) };
@@ -72,7 +77,7 @@ fn admit(
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
         match admission {
-            Admission::Refused => {}
+            Admission::Refused(_) => {}
             Admission::Tcp => tcp::serve(worker, connection, stream).await,
             Admission::Http => http::serve(worker, connection, stream, None).await,
             Admission::Https(config) => tls::serve(worker, connection, stream, config).await,
@@ -84,4 +89,44 @@ fn admit(
 /// An IPv4 client of a dual-stack socket by its IPv4 address.
 fn canonical(peer: SocketAddr) -> SocketAddr {
     SocketAddr::new(peer.ip().to_canonical(), peer.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::compile::compile;
+    use crate::model::intent::{Intent, Listener, SourceRules};
+    use crate::model::live::Live;
+    use crate::model::problem::Origin;
+
+    fn snapshot(protocol: Protocol, deny: &str, key: ListenerKey) -> Snapshot {
+        let listener = Listener {
+            name: "web".into(),
+            protocol,
+            routes: vec![],
+            certs: vec![],
+            strict_sni: false,
+            sources: SourceRules { allow: vec![], deny: vec![deny.parse().unwrap()] },
+            origin: Origin::new("file", "listener web"),
+        };
+        let intent = Intent { listeners: [(key, Arc::new(listener))].into(), ..Intent::default() };
+        compile(&intent, &Snapshot::default(), &Live::new(1)).0
+    }
+
+    #[test]
+    fn what_is_refused_says_why() {
+        let key = ListenerKey::tcp("192.0.2.1:443".parse().unwrap());
+        let peer = "198.51.100.7:1".parse().unwrap();
+        let refused = |snapshot: &Snapshot| match admission(snapshot, &key, peer) {
+            Admission::Refused(why) => Some(why),
+            Admission::Tcp | Admission::Http | Admission::Https(_) => None,
+        };
+        assert_eq!(refused(&Snapshot::default()), Some(Refusal::NotServed), "no such listener any more");
+        assert_eq!(refused(&snapshot(Protocol::Http, "203.0.113.0/24", key)), None);
+        assert_eq!(refused(&snapshot(Protocol::Http, "198.51.100.0/24", key)), Some(Refusal::Source));
+        let mut https = snapshot(Protocol::Https, "203.0.113.0/24", key);
+        assert_eq!(refused(&https), None);
+        Arc::get_mut(https.listeners.get_mut(&key).unwrap()).unwrap().tls = None;
+        assert_eq!(refused(&https), Some(Refusal::NotServed), "never in the clear");
+    }
 }

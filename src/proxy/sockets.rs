@@ -1,6 +1,6 @@
 //! The supervisor: open sockets follow the snapshot, one set per data thread.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::thread::{self, Birth, Command};
@@ -16,7 +17,8 @@ use crate::model::intent::ListenerKey;
 use crate::model::live::Live;
 use crate::model::live::listener::Socket;
 use crate::model::snapshot::{Snapshot, Snapshots};
-use crate::net::{holder, socket};
+use crate::net::holder::{self, Holder};
+use crate::net::socket;
 use crate::ready::{Pending, Ready};
 
 /// How a proxy is run.
@@ -30,6 +32,8 @@ pub struct Settings {
 
 /// How often a socket that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often it is looked for anew who holds an address, while the error stays the same: the search walks /proc.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// The data threads and what they listen on.
 #[derive(Debug)]
@@ -40,9 +44,19 @@ pub struct Proxy {
     threads: Vec<Thread>,
     force: watch::Sender<bool>,
     open: BTreeSet<ListenerKey>,
-    missing: Vec<(ListenerKey, Pending)>,
+    missing: BTreeMap<ListenerKey, Missing>,
     /// Until the sockets of the first publication were tried.
     first: Option<Pending>,
+}
+
+/// A socket that could not be opened.
+#[derive(Debug)]
+struct Missing {
+    /// What the system said, and which of our own listeners is in the way.
+    cause: (io::ErrorKind, Option<SocketAddr>),
+    explained: Instant,
+    reason: String,
+    _pending: Pending,
 }
 
 #[derive(Debug)]
@@ -79,7 +93,7 @@ impl Proxy {
             threads.push(Thread { commands, handle });
         }
         let first = Some(ready.pending("listening sockets"));
-        Ok(Self { snapshots, live, ready, threads, force, open: BTreeSet::new(), missing: Vec::new(), first })
+        Ok(Self { snapshots, live, ready, threads, force, open: BTreeSet::new(), missing: BTreeMap::new(), first })
     }
 
     /// Opens and closes sockets as snapshots come, and tries those again that could not be opened, until the drain
@@ -119,7 +133,7 @@ impl Proxy {
         for key in gone {
             self.close(key);
         }
-        self.missing.retain(|(key, _)| snapshot.listeners.contains_key(key));
+        self.missing.retain(|key, _| snapshot.listeners.contains_key(key));
         let mut wanted: Vec<_> = snapshot.listeners.keys().filter(|key| !self.open.contains(key)).copied().collect();
         wanted.sort();
         for key in wanted {
@@ -137,19 +151,38 @@ impl Proxy {
                     let _ = thread.commands.send(Command::Open(key, socket, state.clone()));
                 }
                 state.set_socket(Socket::Open(bound));
-                self.missing.retain(|(missing, _)| *missing != key);
+                self.missing.remove(&key);
                 self.open.insert(key);
                 info!(address = %bound, "listening");
                 return;
             }
             Err(error) => error,
         };
-        if self.missing.iter().all(|(missing, _)| *missing != key) {
-            let reason = explain(key.address, &error).await;
-            warn!(address = %key.address, "cannot listen: {reason}");
-            state.set_socket(Socket::Failed(reason.as_str().into()));
-            self.missing.push((key, self.ready.pending(format!("listener {key}: {reason}"))));
+        let cause = (error.kind(), self.in_the_way(key));
+        let known = self.missing.get(&key);
+        if known.is_some_and(|known| known.cause == cause && known.explained.elapsed() < LOOK_AGAIN) {
+            return;
         }
+        let reason = explain(key.address, &error, cause.1).await;
+        if let Some(known) = self.missing.get_mut(&key).filter(|known| known.reason == reason) {
+            (known.cause, known.explained) = (cause, Instant::now());
+            return;
+        }
+        warn!(address = %key.address, "cannot listen: {reason}");
+        state.set_socket(Socket::Failed(reason.as_str().into()));
+        let _pending = self.ready.pending(format!("listener {key}: {reason}"));
+        self.missing.insert(key, Missing { cause, explained: Instant::now(), reason, _pending });
+    }
+
+    /// The address of our own that excludes `key`: one of the two is every address of the family, on the same port.
+    fn in_the_way(&self, key: ListenerKey) -> Option<SocketAddr> {
+        let wanted = key.address;
+        let bound = self.open.iter().filter_map(|open| match self.live.listener(open).socket() {
+            Socket::Open(bound) => Some(bound),
+            Socket::Closed | Socket::Failed(_) => None,
+        });
+        let mut same = bound.filter(|b| b.port() == wanted.port() && b.is_ipv4() == wanted.is_ipv4());
+        same.find(|b| *b == wanted || b.ip().is_unspecified() || wanted.ip().is_unspecified())
     }
 
     fn close(&mut self, key: ListenerKey) {
@@ -162,13 +195,21 @@ impl Proxy {
     }
 }
 
-/// What to do about an address that cannot be bound.
-async fn explain(address: SocketAddr, error: &io::Error) -> String {
+/// What to do about an address that cannot be bound. `ours` is the open listener of our own that has it.
+async fn explain(address: SocketAddr, error: &io::Error, ours: Option<SocketAddr>) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            let holder = tokio::task::spawn_blocking(move || holder::of(address)).await.ok().flatten();
-            let by = holder.unwrap_or_else(|| "another process".to_owned());
-            format!("{address} is taken by {by}; stop it or choose another port")
+            if let Some(ours) = ours {
+                return format!("{address} is taken by our own listener {ours}; keep one, or choose another port");
+            }
+            match tokio::task::spawn_blocking(move || holder::of(address)).await.ok().flatten() {
+                Some(Holder::Ourselves) => format!(
+                    "{address} is taken by sluice itself (see process.admin; or a listener is just closing); \
+                     choose another port"
+                ),
+                Some(Holder::Other(name)) => format!("{address} is taken by {name}; stop it or choose another port"),
+                None => format!("{address} is taken by another process; stop it or choose another port"),
+            }
         }
         io::ErrorKind::PermissionDenied => {
             format!("{address} needs a right: run as root, or give CAP_NET_BIND_SERVICE, or choose a port from 1024 on")
@@ -176,6 +217,12 @@ async fn explain(address: SocketAddr, error: &io::Error) -> String {
         io::ErrorKind::AddrNotAvailable => {
             format!("{address} is not an address of this host; add it to an interface or choose one that is")
         }
+        _ if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
+            format!("{address}: {error}; raise the limit of open files (LimitNOFILE)")
+        }
         _ => format!("{address}: {error}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

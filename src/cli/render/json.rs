@@ -4,16 +4,19 @@ use serde_json::{Value, json};
 
 use crate::model::intent::{
     Action, Backend, Cert, CertName, Intent, Listener, ListenerKey, PathMatch, Pool, PoolName, Probe, ProbeKind, Route,
-    WhenDown,
+    SourceRules, Timeouts, WhenDown,
 };
 use crate::model::problem::{Origin, Problem};
 
+// Values are taken apart whole, without `..`: a field that is added cannot be forgotten here.
+
 /// Everything that is asked, and what of it cannot be served. Times are in seconds, `not_after` in seconds since 1970.
 pub(super) fn of(intent: &Intent, problems: &[Problem]) -> Value {
+    let Intent { listeners, pools, certs } = intent;
     json!({
-        "listeners": intent.listeners.iter().map(|(key, listener)| listener_of(key, listener)).collect::<Vec<_>>(),
-        "pools": intent.pools.iter().map(|(name, pool)| pool_of(name, pool)).collect::<Vec<_>>(),
-        "certificates": intent.certs.iter().map(|(name, cert)| cert_of(name, cert)).collect::<Vec<_>>(),
+        "listeners": listeners.iter().map(|(key, listener)| listener_of(key, listener)).collect::<Vec<_>>(),
+        "pools": pools.iter().map(|(name, pool)| pool_of(name, pool)).collect::<Vec<_>>(),
+        "certificates": certs.iter().map(|(name, cert)| cert_of(name, cert)).collect::<Vec<_>>(),
         "problems": problems.iter().map(problem_of).collect::<Vec<_>>(),
     })
 }
@@ -27,52 +30,57 @@ fn problem_of(problem: &Problem) -> Value {
 }
 
 fn listener_of(key: &ListenerKey, listener: &Listener) -> Value {
+    let Listener { name, protocol, routes, certs, strict_sni, sources: SourceRules { allow, deny }, origin } = listener;
     let ranges = |ranges: &[ipnet::IpNet]| ranges.iter().map(ToString::to_string).collect::<Vec<_>>();
     json!({
-        "name": &*listener.name,
+        "name": &**name,
         "address": key.address.to_string(),
-        "protocol": listener.protocol.to_string(),
-        "allow": ranges(&listener.sources.allow),
-        "deny": ranges(&listener.sources.deny),
-        "certificates": listener.certs.iter().map(CertName::as_str).collect::<Vec<_>>(),
-        "strict_sni": listener.strict_sni,
-        "routes": listener.routes.iter().map(route_of).collect::<Vec<_>>(),
-        "origin": origin_of(&listener.origin),
+        "protocol": protocol.to_string(),
+        "allow": ranges(allow),
+        "deny": ranges(deny),
+        "certificates": certs.iter().map(CertName::as_str).collect::<Vec<_>>(),
+        "strict_sni": strict_sni,
+        "routes": routes.iter().map(route_of).collect::<Vec<_>>(),
+        "origin": origin_of(origin),
     })
 }
 
 fn route_of(route: &Route) -> Value {
-    let path = match &route.path {
+    let Route { host, path, action, origin } = route;
+    let path = match path {
         PathMatch::Exact(path) => json!({ "exact": &**path }),
         PathMatch::Prefix(path) => json!({ "prefix": &**path }),
         PathMatch::Regex(expression) => json!({ "regex": &**expression }),
     };
-    let action = match &route.action {
+    let action = match action {
         Action::Forward(pool) => json!({ "pool": pool.as_str() }),
         Action::RedirectHttps { port } => json!({ "redirect_https_port": port }),
     };
-    json!({ "host": route.host.to_string(), "path": path, "action": action, "origin": origin_of(&route.origin) })
+    json!({ "host": host.to_string(), "path": path, "action": action, "origin": origin_of(origin) })
 }
 
 fn pool_of(name: &PoolName, pool: &Pool) -> Value {
+    let Pool { balance, probe, timeouts, retries, when_down, backends, is_refused: _, origin } = pool;
+    let Timeouts { connect, response, idle } = timeouts;
     json!({
         "name": name.as_str(),
-        "balance": pool.balance.to_string(),
-        "probe": pool.probe.as_ref().map(probe_of),
+        "balance": balance.to_string(),
+        "probe": probe.as_ref().map(probe_of),
         "timeouts": {
-            "connect": pool.timeouts.connect.as_secs_f64(),
-            "response": pool.timeouts.response.as_secs_f64(),
-            "idle": pool.timeouts.idle.as_secs_f64(),
+            "connect": connect.as_secs_f64(),
+            "response": response.as_secs_f64(),
+            "idle": idle.as_secs_f64(),
         },
-        "retries": pool.retries,
-        "when_down": match pool.when_down { WhenDown::Try => "try", WhenDown::Refuse => "refuse" },
-        "backends": pool.backends.iter().map(backend_of).collect::<Vec<_>>(),
-        "origin": origin_of(&pool.origin),
+        "retries": retries,
+        "when_down": match when_down { WhenDown::Try => "try", WhenDown::Refuse => "refuse" },
+        "backends": backends.iter().map(backend_of).collect::<Vec<_>>(),
+        "origin": origin_of(origin),
     })
 }
 
 fn probe_of(probe: &Probe) -> Value {
-    let kind = match &probe.kind {
+    let Probe { kind, every, timeout, fall, rise } = probe;
+    let kind = match kind {
         ProbeKind::Tcp => json!("tcp"),
         ProbeKind::Http { path, host, port } => {
             json!({ "http": { "path": &**path, "host": host.as_deref(), "port": port } })
@@ -80,28 +88,30 @@ fn probe_of(probe: &Probe) -> Value {
     };
     json!({
         "kind": kind,
-        "every": probe.every.as_secs_f64(),
-        "timeout": probe.timeout.as_secs_f64(),
-        "fall": probe.fall,
-        "rise": probe.rise,
+        "every": every.as_secs_f64(),
+        "timeout": timeout.as_secs_f64(),
+        "fall": fall,
+        "rise": rise,
     })
 }
 
 fn backend_of(backend: &Backend) -> Value {
+    let Backend { address, instance, weight, admin, backup } = backend;
     json!({
-        "address": backend.address.to_string(),
-        "instance": &*backend.instance,
-        "weight": backend.weight,
-        "state": backend.admin.to_string(),
-        "backup": backend.backup,
+        "address": address.to_string(),
+        "instance": &**instance,
+        "weight": weight,
+        "state": admin.to_string(),
+        "backup": backup,
     })
 }
 
 fn cert_of(name: &CertName, cert: &Cert) -> Value {
+    let Cert { names, chain: _, key: _, not_after, origin } = cert;
     json!({
         "name": name.as_str(),
-        "names": cert.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "not_after": cert.not_after,
-        "origin": origin_of(&cert.origin),
+        "names": names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "not_after": not_after,
+        "origin": origin_of(origin),
     })
 }

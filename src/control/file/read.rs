@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::fault::{At, Faults};
 use super::nearest::nearest;
 use super::node::{Key, Node, Value};
+use crate::control::time;
 
 /// A key that the format knows and this version does not serve, with the values that say what is done anyway.
 pub(super) type Unserved = (&'static str, &'static [&'static str]);
@@ -177,7 +178,7 @@ impl Faults {
 
     /// One of some words. `unserved` are words of the format that this version does not serve.
     pub(super) fn choice<T: Copy>(&mut self, node: &Node, words: &[(&str, T)], unserved: &[&str]) -> Option<T> {
-        let right = words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or ");
+        let right = in_words(&words.iter().map(|(word, _)| *word).collect::<Vec<_>>());
         let text = self.text(node, &right)?;
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
             return Some(*value);
@@ -194,9 +195,10 @@ impl Faults {
 
     /// A time such as `500ms`, `1m30s` or `2h`, within a range.
     pub(super) fn duration(&mut self, node: &Node, range: RangeInclusive<Duration>) -> Option<Duration> {
-        let right = format!("a time with its unit, from {} to {}", written(*range.start()), written(*range.end()));
+        let right =
+            format!("a time with its unit, from {} to {}", time::written(*range.start()), time::written(*range.end()));
         let parsed = match &node.value {
-            Value::Text(text) => parse_duration(text),
+            Value::Text(text) => time::parse(text),
             Value::Whole(0) => Some(Duration::ZERO),
             _ => None,
         };
@@ -229,57 +231,11 @@ pub(super) fn one_or_list(node: &Node) -> &[Node] {
     }
 }
 
-/// Parts such as `1h30m`, each a whole number and its unit, added up.
-fn parse_duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut sum = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let millis = match &rest[..letters] {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return None,
-        };
-        sum = sum.checked_add(Duration::from_millis(number.checked_mul(millis)?))?;
-        rest = &rest[letters..];
-    }
-    (!text.is_empty()).then_some(sum)
-}
-
-fn written(duration: Duration) -> String {
-    match duration.as_millis() {
-        0 => "0s".to_owned(),
-        ms if ms % 86_400_000 == 0 => format!("{}d", ms / 86_400_000),
-        ms if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
-        ms if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
-        ms if ms % 1_000 == 0 => format!("{}s", ms / 1_000),
-        ms => format!("{ms}ms"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_whole_numbers_with_units() {
-        for (text, millis) in
-            [("500ms", 500), ("1s", 1_000), ("5m", 300_000), ("1h30m", 5_400_000), ("2d", 172_800_000)]
-        {
-            assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
-        }
-        for text in ["", "5", "s", "1.5s", "-1s", "1 s", "1w", "99999999999999999999s", "18446744073709551615d", "1sé"]
-        {
-            assert_eq!(parse_duration(text), None, "{text}");
-        }
-        for (millis, text) in [(0, "0s"), (90_000, "90s"), (3_600_000, "1h"), (100, "100ms"), (86_400_000, "1d")] {
-            assert_eq!(written(Duration::from_millis(millis)), text);
-        }
+/// A choice among words: `tcp, http or https`.
+fn in_words(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [more @ .., last] => format!("{} or {last}", more.join(", ")),
     }
 }

@@ -17,6 +17,7 @@ use crate::model::problem::Origin;
 
 mod cluster;
 mod listener;
+mod overlap;
 mod pool;
 mod process;
 mod values;
@@ -103,6 +104,7 @@ impl Door<'_> {
             let at = self.places.get(&clash.origin).copied().unwrap_or_default();
             self.faults.add(at, format!("{}: {}", clash.origin.object, clash.reason));
         }
+        self.tell_overlaps(&process, &fragment);
         Loaded { process, clusters, fragment, places: std::mem::take(&mut self.places) }
     }
 

@@ -78,7 +78,7 @@ struct Draft<'a> {
     listeners: BTreeMap<ListenerKey, Listener>,
     certs: BTreeMap<CertName, Cert>,
     wanted: BTreeMap<PoolName, Wanted<'a>>,
-    // Pools of those who cannot be served.
+    // Pools of those who cannot be served: empty, so that their requests are answered with 503.
     refused: BTreeMap<PoolName, Arc<Pool>>,
     shown: Vec<Showing<'a>>,
     problems: Vec<Problem>,

@@ -64,6 +64,22 @@ fn routes_and_certificates_of_one_address_are_united_in_order() {
 }
 
 #[test]
+fn a_union_is_strict_about_names_when_either_is() {
+    let lax = on(443, listener("file", Protocol::Https, vec![route("file", "a.test", "/", "a")]));
+    let mut strict = on(443, listener("home", Protocol::Https, vec![route("home", "b.test", "/", "b")]));
+    Arc::make_mut(strict.listeners.get_mut(&key(443)).unwrap()).strict_sni = true;
+    let mut bare = strict.clone();
+    Arc::make_mut(bare.listeners.get_mut(&key(443)).unwrap()).routes.clear();
+    let cases = [(&lax, &strict, true), (&strict, &lax, true), (&lax, &bare, true), (&lax, &lax, false)];
+    for (first, later, is_strict) in cases {
+        let (merged, problems) = merge([first, later]);
+        assert_eq!(problems, []);
+        assert_eq!(merged.listeners[&key(443)].strict_sni, is_strict);
+        assert_eq!(merged.to_string().contains("\n  strict_sni\n"), is_strict, "{merged}");
+    }
+}
+
+#[test]
 fn the_first_keeps_host_and_path_and_the_later_is_told_once() {
     let mut a = on(80, listener("file", Protocol::Http, vec![route("file", "a.test", "/x", "a")]));
     a.listeners.insert(key(81), a.listeners[&key(80)].clone());

@@ -2,42 +2,39 @@
 
 use std::fmt;
 
-use super::{Action, Admin, Backend, Balance, Intent, Listener, ListenerKey, PathMatch, Pool, ProbeKind, Protocol};
-use super::{SourceRules, Transport, WhenDown};
+use super::{Action, Admin, Backend, Balance, Cert, CertName, Intent, Listener, ListenerKey, PathMatch, Pool, Probe};
+use super::{ProbeKind, Protocol, Route, SourceRules, Timeouts, Transport, WhenDown};
+
+// Values are taken apart whole, without `..`: a field that is added cannot be forgotten here.
 
 impl fmt::Display for Intent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (key, listener) in &self.listeners {
-            write_listener(f, *key, listener)?;
-        }
-        for (name, pool) in &self.pools {
-            write_pool(f, name.as_str(), pool)?;
-        }
-        for (name, cert) in &self.certs {
-            write!(f, "certificate {name}  # {}\n  names", cert.origin)?;
-            for host in &cert.names {
-                write!(f, " {host}")?;
-            }
-            writeln!(f)?;
-        }
-        Ok(())
+        let Self { listeners, pools, certs } = self;
+        listeners.iter().try_for_each(|(key, listener)| write_listener(f, *key, listener))?;
+        pools.iter().try_for_each(|(name, pool)| write_pool(f, name.as_str(), pool))?;
+        certs.iter().try_for_each(|(name, cert)| write_cert(f, name, cert))
     }
 }
 
 fn write_listener(f: &mut fmt::Formatter<'_>, key: ListenerKey, listener: &Listener) -> fmt::Result {
-    writeln!(f, "listener {} {} {key}  # {}", listener.name, listener.protocol, listener.origin)?;
-    write_sources(f, &listener.sources)?;
-    for cert in &listener.certs {
+    let Listener { name, protocol, routes, certs, strict_sni, sources, origin } = listener;
+    writeln!(f, "listener {name} {protocol} {key}  # {origin}")?;
+    write_sources(f, sources)?;
+    for cert in certs {
         writeln!(f, "  certificate {cert}")?;
     }
-    for route in &listener.routes {
-        writeln!(f, "  {} {} -> {}  # {}", route.host, route.path, route.action, route.origin)?;
+    if *strict_sni {
+        writeln!(f, "  strict_sni")?;
+    }
+    for Route { host, path, action, origin } in routes {
+        writeln!(f, "  {host} {path} -> {action}  # {origin}")?;
     }
     Ok(())
 }
 
 fn write_sources(f: &mut fmt::Formatter<'_>, sources: &SourceRules) -> fmt::Result {
-    for (word, ranges) in [("allow", &sources.allow), ("deny", &sources.deny)] {
+    let SourceRules { allow, deny } = sources;
+    for (word, ranges) in [("allow", allow), ("deny", deny)] {
         if !ranges.is_empty() {
             write!(f, "  {word}")?;
             for range in ranges {
@@ -50,44 +47,59 @@ fn write_sources(f: &mut fmt::Formatter<'_>, sources: &SourceRules) -> fmt::Resu
 }
 
 fn write_pool(f: &mut fmt::Formatter<'_>, name: &str, pool: &Pool) -> fmt::Result {
-    write!(f, "pool {name} {}", pool.balance)?;
-    match &pool.probe {
+    let Pool { balance, probe, timeouts, retries, when_down, backends, is_refused: _, origin } = pool;
+    write!(f, "pool {name} {balance}")?;
+    match probe {
         None => write!(f, " probe none")?,
-        Some(probe) => {
-            match &probe.kind {
-                ProbeKind::Tcp => write!(f, " probe tcp")?,
-                ProbeKind::Http { path, host, port } => {
-                    write!(f, " probe http {path}")?;
-                    if let Some(host) = host {
-                        write!(f, " host {host}")?;
-                    }
-                    if let Some(port) = port {
-                        write!(f, " port {port}")?;
-                    }
-                }
-            }
-            write!(f, " every {:?} timeout {:?} fall {} rise {}", probe.every, probe.timeout, probe.fall, probe.rise)?;
-        }
+        Some(probe) => write_probe(f, probe)?,
     }
-    if pool.when_down == WhenDown::Refuse {
+    if *when_down == WhenDown::Refuse {
         write!(f, " when_down refuse")?;
     }
-    writeln!(f, "  # {}", pool.origin)?;
-    let t = pool.timeouts;
-    writeln!(f, "  connect {:?} response {:?} idle {:?} retries {}", t.connect, t.response, t.idle, pool.retries)?;
-    pool.backends.iter().try_for_each(|b| write_backend(f, b))
+    writeln!(f, "  # {origin}")?;
+    let Timeouts { connect, response, idle } = timeouts;
+    writeln!(f, "  connect {connect:?} response {response:?} idle {idle:?} retries {retries}")?;
+    backends.iter().try_for_each(|backend| write_backend(f, backend))
+}
+
+fn write_probe(f: &mut fmt::Formatter<'_>, probe: &Probe) -> fmt::Result {
+    let Probe { kind, every, timeout, fall, rise } = probe;
+    match kind {
+        ProbeKind::Tcp => write!(f, " probe tcp")?,
+        ProbeKind::Http { path, host, port } => {
+            write!(f, " probe http {path}")?;
+            if let Some(host) = host {
+                write!(f, " host {host}")?;
+            }
+            if let Some(port) = port {
+                write!(f, " port {port}")?;
+            }
+        }
+    }
+    write!(f, " every {every:?} timeout {timeout:?} fall {fall} rise {rise}")
 }
 
 fn write_backend(f: &mut fmt::Formatter<'_>, backend: &Backend) -> fmt::Result {
-    write!(f, "  backend {} weight {}", backend.address, backend.weight)?;
-    if backend.admin != Admin::Ready {
-        write!(f, " {}", backend.admin)?;
+    let Backend { address, instance, weight, admin, backup } = backend;
+    write!(f, "  backend {address} weight {weight}")?;
+    if *admin != Admin::Ready {
+        write!(f, " {admin}")?;
     }
-    if backend.backup {
+    if *backup {
         write!(f, " backup")?;
     }
-    if !backend.instance.is_empty() {
-        write!(f, " instance {}", backend.instance)?;
+    if !instance.is_empty() {
+        write!(f, " instance {instance}")?;
+    }
+    writeln!(f)
+}
+
+fn write_cert(f: &mut fmt::Formatter<'_>, name: &CertName, cert: &Cert) -> fmt::Result {
+    // The chain and the key are never shown; when it ends is no part of what was asked.
+    let Cert { names, chain: _, key: _, not_after: _, origin } = cert;
+    write!(f, "certificate {name}  # {origin}\n  names")?;
+    for host in names {
+        write!(f, " {host}")?;
     }
     writeln!(f)
 }

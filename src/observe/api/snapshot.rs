@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::Asker;
-use crate::model::intent::{self, Action, PathMatch, ProbeKind, WhenDown};
+use crate::model::intent::{self, Action, Cert, PathMatch, ProbeKind, SourceRules, Timeouts, WhenDown};
 use crate::model::snapshot::{ListenerPlan, PoolPlan, Snapshot};
 
 /// The page.
@@ -144,6 +144,8 @@ pub struct Certificate<'s> {
     pub origin: Asker<'s>,
 }
 
+// Values are taken apart whole, without `..`: a field that is added cannot be forgotten here.
+
 impl<'s> Plan<'s> {
     /// The page of this snapshot.
     pub fn of(snapshot: &'s Snapshot) -> Self {
@@ -151,11 +153,10 @@ impl<'s> Plan<'s> {
         listeners.sort_unstable_by_key(|l| (l.name, l.address));
         let mut pools: Vec<_> = snapshot.pools.values().map(|plan| Pool::of(plan)).collect();
         pools.sort_unstable_by_key(|pool| pool.name);
-        let certificates = snapshot.certs.iter().map(|(name, cert)| Certificate {
-            name: name.as_str(),
-            hosts: cert.names.iter().map(ToString::to_string).collect(),
-            not_after: cert.not_after,
-            origin: (&cert.origin).into(),
+        let certificates = snapshot.certs.iter().map(|(name, cert)| {
+            let Cert { names, chain: _, key: _, not_after, origin } = &**cert;
+            let hosts = names.iter().map(ToString::to_string).collect();
+            Certificate { name: name.as_str(), hosts, not_after: *not_after, origin: origin.into() }
         });
         let mut certificates: Vec<_> = certificates.collect();
         certificates.sort_unstable_by_key(|cert| cert.name);
@@ -165,68 +166,73 @@ impl<'s> Plan<'s> {
 
 impl<'s> Listener<'s> {
     fn of(plan: &'s ListenerPlan) -> Self {
-        let asked = &plan.intent;
+        let intent::Listener { name, protocol, routes, certs, strict_sni, sources, origin } = &*plan.intent;
+        let SourceRules { allow, deny } = sources;
         let ranges = |ranges: &[ipnet::IpNet]| ranges.iter().map(ToString::to_string).collect();
         Self {
-            name: &asked.name,
+            name,
             address: plan.key.address,
-            protocol: asked.protocol.to_string(),
-            certificates: asked.certs.iter().map(|name| name.as_str()).collect(),
-            strict_sni: asked.strict_sni,
-            allow: ranges(&asked.sources.allow),
-            deny: ranges(&asked.sources.deny),
-            routes: asked.routes.iter().map(Route::of).collect(),
-            origin: (&asked.origin).into(),
+            protocol: protocol.to_string(),
+            certificates: certs.iter().map(|name| name.as_str()).collect(),
+            strict_sni: *strict_sni,
+            allow: ranges(allow),
+            deny: ranges(deny),
+            routes: routes.iter().map(Route::of).collect(),
+            origin: origin.into(),
         }
     }
 }
 
 impl<'s> Route<'s> {
     fn of(route: &'s intent::Route) -> Self {
-        let (kind, path) = match &route.path {
+        let intent::Route { host, path, action, origin } = route;
+        let (kind, path) = match path {
             PathMatch::Exact(path) => ("exact", path),
             PathMatch::Prefix(path) => ("prefix", path),
             PathMatch::Regex(expression) => ("regex", expression),
         };
-        let target = match &route.action {
+        let target = match action {
             Action::Forward(pool) => Target::Pool(pool.as_str()),
             Action::RedirectHttps { port } => Target::RedirectHttps(*port),
         };
-        Self { host: route.host.to_string(), kind, path, target, origin: (&route.origin).into() }
+        Self { host: host.to_string(), kind, path, target, origin: origin.into() }
     }
 }
 
 impl<'s> Pool<'s> {
     fn of(plan: &'s PoolPlan) -> Self {
-        let asked = &plan.intent;
-        let backends = asked.backends.iter().map(|backend| Backend {
-            address: backend.address,
-            instance: &backend.instance,
-            weight: backend.weight,
-            admin: backend.admin.to_string(),
-            backup: backend.backup,
-        });
+        let intent::Pool { balance, probe, timeouts, retries, when_down, backends, is_refused: _, origin } =
+            &*plan.intent;
+        let Timeouts { connect, response, idle } = timeouts;
         Self {
             name: plan.name.as_str(),
-            balance: asked.balance.to_string(),
-            probe: asked.probe.as_ref().map(Probe::of),
-            connect_timeout_seconds: asked.timeouts.connect.as_secs_f64(),
-            response_timeout_seconds: asked.timeouts.response.as_secs_f64(),
-            idle_timeout_seconds: asked.timeouts.idle.as_secs_f64(),
-            retries: asked.retries,
-            when_down: match asked.when_down {
+            balance: balance.to_string(),
+            probe: probe.as_ref().map(Probe::of),
+            connect_timeout_seconds: connect.as_secs_f64(),
+            response_timeout_seconds: response.as_secs_f64(),
+            idle_timeout_seconds: idle.as_secs_f64(),
+            retries: *retries,
+            when_down: match when_down {
                 WhenDown::Try => "try",
                 WhenDown::Refuse => "refuse",
             },
-            backends: backends.collect(),
-            origin: (&asked.origin).into(),
+            backends: backends.iter().map(Backend::of).collect(),
+            origin: origin.into(),
         }
+    }
+}
+
+impl<'s> Backend<'s> {
+    fn of(backend: &'s intent::Backend) -> Self {
+        let intent::Backend { address, instance, weight, admin, backup } = backend;
+        Self { address: *address, instance, weight: *weight, admin: admin.to_string(), backup: *backup }
     }
 }
 
 impl<'s> Probe<'s> {
     fn of(probe: &'s intent::Probe) -> Self {
-        let (kind, path, host, port) = match &probe.kind {
+        let intent::Probe { kind, every, timeout, fall, rise } = probe;
+        let (kind, path, host, port) = match kind {
             ProbeKind::Tcp => ("tcp", None, None, None),
             ProbeKind::Http { path, host, port } => ("http", Some(&**path), host.as_deref(), *port),
         };
@@ -235,10 +241,10 @@ impl<'s> Probe<'s> {
             path,
             host,
             port,
-            every_seconds: probe.every.as_secs_f64(),
-            timeout_seconds: probe.timeout.as_secs_f64(),
-            fall: probe.fall,
-            rise: probe.rise,
+            every_seconds: every.as_secs_f64(),
+            timeout_seconds: timeout.as_secs_f64(),
+            fall: *fall,
+            rise: *rise,
         }
     }
 }

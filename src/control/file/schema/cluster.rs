@@ -64,7 +64,7 @@ impl Door<'_> {
         let [node] = ways[..] else {
             let path = keys.path;
             let wrong = if ways.is_empty() {
-                "says not where its objects are"
+                "does not say where its objects are"
             } else {
                 "says more than once where its objects are"
             };

@@ -102,8 +102,7 @@ impl Door<'_> {
             } else if !matches!(&node.value, Value::Switch(true))
                 && !matches!(&node.value, Value::Map(m) if m.is_empty())
             {
-                self.faults
-                    .wrong(node, format_args!("is {}; leave the value out, as in {{tcp: , every: 5s}}", node.value));
+                self.faults.wrong(node, format_args!("is {}; write {{every: 5s}}; tcp is the default", node.value));
             }
         }
         self.time(&keys, "every", PROBE_EVERY, &mut probe.every);

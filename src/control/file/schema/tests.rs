@@ -177,13 +177,13 @@ fn mistakes_have_place_key_and_remedy() {
         (process("memory_limit: 1GiB"), "f.yaml:1:11", "process.memory_limit: is not served by this version"),
         (process("state_dir: /x"), "f.yaml:1:11", "process.state_dir: is not served by this version"),
         ("clusters: {file: {in_cluster: true}}".to_owned(), "f.yaml:1:12", "choose another name"),
-        ("clusters: {home: {}}".to_owned(), "f.yaml:1:12", "clusters.home: says not where its objects are"),
+        ("clusters: {home: {}}".to_owned(), "f.yaml:1:12", "clusters.home: does not say where its objects are"),
         (cluster("in_cluster: true"), "f.yaml:2:3", "says more than once where its objects are"),
         ("clusters: {home: {in_cluster: false}}".to_owned(), "f.yaml:1:31", "is false; write true"),
         (cluster("namespaces: []"), "f.yaml:2:36", "is empty, so nothing would be served"),
         (cluster("namespaces: [all, a]"), "f.yaml:2:37", "all stands alone"),
         (cluster("namespaces: A_b"), "f.yaml:2:36", "is not the name of a namespace"),
-        (cluster("reach: pods"), "f.yaml:2:31", "clusters.home.reach: is \"pods\"; write auto or pod or nodeport"),
+        (cluster("reach: pods"), "f.yaml:2:31", "clusters.home.reach: is \"pods\"; write auto, pod or nodeport"),
         (cluster("last_good: {keep_keys: true}"), "f.yaml:2:24", "is not served by this version"),
         (cluster("services: {addresses: [host, 192.0.2.1]}"), "f.yaml:2:47", "host stands alone"),
         (cluster("services: {addresses: [0.0.0.0]}"), "f.yaml:2:47", "write addresses: host"),
@@ -196,7 +196,7 @@ fn mistakes_have_place_key_and_remedy() {
         (cluster("ingress: {class: \"\"}"), "f.yaml:2:41", "is not the name of a class"),
         (format!("{pool}\nlisteners: {{a: {{protocol: tcp, pool: p}}}}"), "f.yaml:2:13", "listeners.a: has no bind"),
         (listener("pool: p"), "f.yaml:3:3", "listeners.a: has no protocol; add protocol: tcp, http or https"),
-        (listener("protocol: htp, pool: p"), "f.yaml:3:37", "is \"htp\"; write tcp or http or https"),
+        (listener("protocol: htp, pool: p"), "f.yaml:3:37", "is \"htp\"; write tcp, http or https"),
         (listener("protocol: udp, pool: p"), "f.yaml:3:37", "udp is not served by this version"),
         (listener("protocol: tls-passthrough, pool: p"), "f.yaml:3:37", "tls-passthrough is not served"),
         (listener("protocol: http"), "f.yaml:3:3", "leads nowhere; add pool: NAME or routes:"),
@@ -258,7 +258,7 @@ fn mistakes_have_place_key_and_remedy() {
         (
             "pools: {p: {backends: [{address: 127.0.0.1:1, state: down}]}}".to_owned(),
             "f.yaml:1:54",
-            "write ready or drain or maintain",
+            "write ready, drain or maintain",
         ),
         (with_pool("balance: hash:uri"), "f.yaml:2:41", "hash:uri is not served by this version; write round-robin"),
         (with_pool("balance: random-two"), "f.yaml:2:41", "random-two is not served by this version"),
@@ -329,4 +329,28 @@ proptest::proptest! {
             proptest::prop_assert!(errors.iter().all(|e| !e.message.is_empty()));
         }
     }
+}
+
+#[test]
+fn addresses_that_take_each_other_are_told_with_their_line() {
+    let file = |admin: &str, binds: [&str; 2]| {
+        let [a, b] = binds;
+        format!(
+            "process: {{admin: \"{admin}\"}}\nlisteners:\n  b: {{bind: \"{b}\", protocol: tcp, pool: p}}\n  \
+             a: {{bind: \"{a}\", protocol: tcp, pool: p}}\npools: {{p: {{backends: [192.0.2.1:1]}}}}\n"
+        )
+    };
+    let told = errors(&file("127.0.0.1:9650", ["127.0.0.1:80", "0.0.0.0:80"]));
+    let both = "listener a: 127.0.0.1:80 and 0.0.0.0:80 of listener b cannot both be listened on";
+    assert_eq!(told, [format!("f.yaml:4:3: {both}; keep one, or choose another port")]);
+    assert!(errors(&file("127.0.0.1:9650", ["[::]:80", "[::1]:80"]))[0].starts_with("f.yaml:4:3: listener a: "));
+    for (admin, bind) in [("127.0.0.1:9650", "0.0.0.0:9650"), ("[::1]:9650", "[::1]:9650")] {
+        let told = errors(&file(admin, ["192.0.2.9:80", bind]));
+        let wrong = format!("listener b: {bind} takes the address of process.admin, {admin}");
+        assert_eq!(told, [format!("f.yaml:3:3: {wrong}; choose another port for one of them")]);
+    }
+    for binds in [["127.0.0.1:0", "0.0.0.0:0"], ["0.0.0.0:80", "[::]:80"], ["0.0.0.0:80", "127.0.0.1:81"]] {
+        loaded(&file("127.0.0.1:9650", binds));
+    }
+    loaded(&file("unix:/run/s.sock", ["0.0.0.0:9650", "[::]:9650"]));
 }

@@ -195,18 +195,19 @@ fn pool(draft: &mut Draft<'_>, asker: &Asker<'_>, backend: &IngressBackend) -> P
     let name = ObjectName::new(asker.name.namespace.clone(), &*wanted.name);
     let cluster = draft.spec.name.clone();
     let missing = |name: &ObjectName| PoolName::new(format!("{cluster}/{name}:{label}"));
+    // Each way out below was told with what to do, be it to this Ingress or to the Service.
     let Some((name, service)) = draft.store.services.entry(&name) else {
         draft.problem(&asker.origin, format!("service/{name} does not exist; its requests are answered with 503"));
-        return missing(&name);
+        return empty(draft, missing(&name), &asker.origin);
     };
     if service.kind() == "ExternalName" {
         draft.problem(&asker.origin, format!("service/{name} is an ExternalName, which is not served"));
-        return missing(name);
+        return empty(draft, missing(name), &asker.origin);
     }
     let Some(port) = service.tcp_port(&label) else {
         let have = service.ports_in_words();
         draft.problem(&asker.origin, format!("service/{name} has no TCP port {label}; it has {have}"));
-        return missing(name);
+        return empty(draft, missing(name), &asker.origin);
     };
     match port.app_protocol.as_deref() {
         Some("https" | "HTTPS") => {
@@ -221,7 +222,9 @@ fn pool(draft: &mut Draft<'_>, asker: &Asker<'_>, backend: &IngressBackend) -> P
         }
         _ => {}
     }
-    let Some(base) = draft.wishes_of(name, service) else { return missing(name) };
+    let Some(base) = draft.wishes_of(name, service) else {
+        return empty(draft, missing(name), &asker.origin);
+    };
     draft.want((name, service, port), &base.pool, Some((&wishes.pool, asker.name, &asker.origin)))
 }
 
@@ -229,7 +232,13 @@ fn refused(draft: &mut Draft<'_>, asker: &Asker<'_>) -> PoolName {
     // No Service has a slash in its name, so this is nobody else's.
     let name =
         PoolName::new(format!("{}/{}/ingress/{}:refused", draft.spec.name, asker.name.namespace, asker.name.name));
-    let pool = Pool { when_down: WhenDown::Refuse, ..Pool::new(asker.origin.clone()) };
+    empty(draft, name, &asker.origin)
+}
+
+/// A pool that refuses. It stands there for all the same: whoever reads that a pool does not exist looks for one to
+/// name, and owners of Ingresses cannot name pools.
+fn empty(draft: &mut Draft<'_>, name: PoolName, origin: &Origin) -> PoolName {
+    let pool = Pool { when_down: WhenDown::Refuse, is_refused: true, ..Pool::new(origin.clone()) };
     draft.refused.entry(name.clone()).or_insert_with(|| Arc::new(pool));
     name
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::intent::{Pool, PoolName};
+use crate::model::intent::{Pool, PoolName, WhenDown};
 
 use super::{Draft, endpoints, reach};
 
-/// Makes every pool that was wanted. One that cannot be made is told and left out: its routes answer 503.
+/// Makes every pool that was wanted. One that cannot be filled is told and stays empty: its routes answer 503.
 pub(super) fn pools(draft: &mut Draft<'_>) -> BTreeMap<PoolName, Arc<Pool>> {
     let slices = endpoints::slices(draft);
     let machines = reach::machines(draft);
@@ -19,7 +19,7 @@ pub(super) fn pools(draft: &mut Draft<'_>) -> BTreeMap<PoolName, Arc<Pool>> {
             Ok(backends) => pool.backends = backends,
             Err(reason) => {
                 draft.problem(&wanted.origin, reason);
-                continue;
+                (pool.when_down, pool.is_refused) = (WhenDown::Refuse, true);
             }
         }
         pools.insert(name, Arc::new(pool));

@@ -103,3 +103,11 @@ fn every_served_annotation_is_read() {
         }
     }
 }
+
+#[test]
+fn times_are_written_as_in_the_file() {
+    let wishes = good(On::Service, &[("connect-timeout", "1m30s"), ("idle-timeout", "1d"), ("probe-interval", "1h")]);
+    assert_eq!(wishes.pool.connect, Some(Duration::from_secs(90)));
+    assert_eq!(wishes.pool.idle, Some(Duration::from_secs(24 * 3600)));
+    assert!(complaint(On::Service, "idle-timeout", "31d").reason.contains("a time from 1s to 720h, like 500ms"));
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::control::time;
 use crate::model::intent::ProbeKind;
 
 /// One of some words.
@@ -23,25 +24,12 @@ pub(super) fn number<T: FromStr + PartialOrd + std::fmt::Display>(value: &str, l
     value.parse().ok().filter(|number| *number >= least && *number <= most).ok_or_else(wrong)
 }
 
-/// A length of time like `500ms`, `5s`, `2m`, `1h`, within bounds that are written the same way.
+/// A length of time like `500ms`, `5s`, `1m30s` or `2h`, within bounds that are written the same way.
 pub(super) fn duration(value: &str, least: &str, most: &str) -> Result<Duration, String> {
-    let wrong = || format!("it is a time from {least} to {most}, like 500ms, 5s, 2m or 1h");
-    let bound = |text| time(text).ok_or_else(wrong);
-    let (time, least, most) = (time(value).ok_or_else(wrong)?, bound(least)?, bound(most)?);
+    let wrong = || format!("it is a time from {least} to {most}, like 500ms, 5s, 1m30s or 2h");
+    let bound = |text| time::parse(text).ok_or_else(wrong);
+    let (time, least, most) = (bound(value)?, bound(least)?, bound(most)?);
     if time < least || time > most { Err(wrong()) } else { Ok(time) }
-}
-
-fn time(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = (text[..digits].parse::<u64>().ok()?, &text[digits..]);
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    Some(Duration::from_millis(number.checked_mul(millis)?))
 }
 
 /// An address.
