@@ -27,7 +27,7 @@ use super::tunnel::Tunnel;
 use crate::model::balance::Tried;
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::{BackendPlan, PoolPlan};
-use crate::proxy::upstream;
+use crate::proxy::connect;
 
 /// A request ready for a backend.
 #[derive(Debug)]
@@ -140,7 +140,7 @@ async fn send(
             Err(unanswered) => return Err(unanswered),
         }
     }
-    let Ok(stream) = upstream::dial(pool, backend).await else {
+    let Ok(stream) = connect::dial(pool, backend).await else {
         return Err(Unanswered { failure: Failure::Connect, unsent: Some(request) });
     };
     let Ok((sender, connection)) = http1::Builder::new().handshake(TokioIo::new(stream)).await else {
