@@ -3,8 +3,8 @@
 //! A count under callgrind is the same on every machine of an architecture, give or take what hash seeds do, so it can
 //! be compared across runs where a time could not. What is set up is not counted; what a function returns is dropped
 //! outside of the count. `README.md` says how to run it and what the limits mean.
-
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
+#![allow(missing_docs, reason = "what the macros of the benchmarks make has none")]
 #![allow(unused_qualifications, reason = "what the macros of gungraun expand to has some")]
 
 use std::hint::black_box;

@@ -26,15 +26,15 @@ use kube::spec::ClusterSpec;
 use member::{Alarm, Member};
 use pace::Pace;
 
-pub mod clock;
+mod clock;
 pub mod file;
 pub mod kube;
 mod member;
-pub mod merge;
+mod merge;
 pub mod once;
-pub mod pace;
+mod pace;
 pub mod pem;
-pub mod problems;
+mod problems;
 mod time;
 
 /// How long the first publication waits for a cluster that is not heard: the file's own listeners must not stay down

@@ -11,7 +11,7 @@
 //! | [`health`] | `model`, `net` | why a backend is listed |
 //! | [`observe`] | `model` | how bytes move |
 //! | [`app`] | everything | (imported by [`cli`] alone) |
-//! | [`cli`] | `app`, `settings`, `model`, `control` | how bytes move |
+//! | [`cli`] | `app`, `settings`, `model`, `control`, `observe` | how bytes move |
 //!
 //! [`settings`], [`drain`] and [`ready`] are leaves: `settings` is read by `app` and `cli` only, the other two by all.
 //! `control` and `proxy` never see each other; they meet in `model`. `tests/layering.rs` enforces this table.

@@ -1,6 +1,6 @@
 //! SYSCALLS. Sockets, relays and who holds a port. Knows bytes and addresses, nothing of listeners or pools.
 
-pub mod copy;
+mod copy;
 pub mod holder;
 pub mod relay;
 pub mod socket;

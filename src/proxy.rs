@@ -15,6 +15,7 @@ use crate::model::intent::ListenerKey;
 use crate::model::live::listener::Admitted;
 use crate::model::snapshot::Reader;
 
+mod connect;
 mod http;
 mod listener;
 mod outcome;
@@ -22,7 +23,6 @@ mod sockets;
 mod tcp;
 mod thread;
 mod tls;
-mod upstream;
 
 pub use sockets::{Proxy, Settings};
 

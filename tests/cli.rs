@@ -136,6 +136,13 @@ fn a_wrong_file_is_told_with_its_line_before_anything_is_bound() {
     let missing = output(&["run", "--config", "/nowhere/sluice.yaml"]);
     assert_eq!(missing.status.code(), Some(1));
     assert!(text(&missing.stderr).contains("/nowhere/sluice.yaml"));
+    let empty = tempfile::tempdir().unwrap();
+    for command in ["run", "check"] {
+        let none = sluice(&[command]).current_dir(empty.path()).output().unwrap();
+        let told = "no configuration: neither /etc/sluice/sluice.yaml nor ./sluice.yaml exists; name one with --config";
+        assert_eq!(none.status.code(), Some(1));
+        assert!(text(&none.stderr).contains(told), "{}", text(&none.stderr));
+    }
 }
 
 #[test]

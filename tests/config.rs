@@ -13,20 +13,24 @@ fn in_repo(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// A folder with `tls.crt` and `tls.key` in it.
+/// A folder with `tls.crt`, `tls.key` and `kubeconfig` in it.
 fn with_certificate() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["shop.example.test".to_owned()]).unwrap();
     fs::write(folder.path().join("tls.crt"), made.cert.pem()).unwrap();
     fs::write(folder.path().join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+    let kubeconfig = "{apiVersion: v1, kind: Config, current-context: c, users: [{name: u, user: {}}], \
+                      clusters: [{name: l, cluster: {server: 'https://192.0.2.1:6443'}}], \
+                      contexts: [{name: c, context: {cluster: l, user: u}}]}";
+    fs::write(folder.path().join("kubeconfig"), kubeconfig).unwrap();
     folder
 }
 
-/// All of `sluice check`, on a copy in a folder that has a certificate too: (good, what it says).
+/// All of `sluice check`, on a copy in a folder that has a certificate and a kubeconfig too: (good, what it says).
 fn checked(text: &str) -> (bool, String) {
     let folder = with_certificate();
     let path = folder.path().join("sluice.yaml");
-    fs::write(&path, text).unwrap();
+    fs::write(&path, text.replace("~/.kube/config", "kubeconfig")).unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let good = check(&path, &mut out, &mut err).unwrap();
     (good, String::from_utf8(err).unwrap().replace(&format!("{}/", folder.path().display()), ""))

@@ -265,3 +265,19 @@ fn the_law_catches_a_broken_tree() {
         assert!(found.starts_with(expected), "{found}\n{expected}");
     }
 }
+
+#[test]
+fn the_table_in_the_sources_is_the_law() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    let mut told = 0;
+    for row in text.lines().filter_map(|line| line.strip_prefix("//! | [`")) {
+        let (band, rest) = row.split_once("`] | ").unwrap();
+        let may = rest.split_once(" | ").unwrap().0;
+        let (_, law) = LAW.iter().find(|(name, _)| *name == band).unwrap();
+        let mut words: Vec<_> = may.split('`').skip(1).step_by(2).collect();
+        words.sort_unstable();
+        assert!(may == "everything" || words == *law, "{band}: {words:?}, not {law:?}");
+        told += 1;
+    }
+    assert_eq!(told, LAW.len() - FOR_ALL.len() - 1, "every band but the leaves");
+}

@@ -17,6 +17,9 @@ mod json;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:\n  sluice render --config sluice.yaml\n  \
                         kubectl get svc,endpointslices,nodes,ingress,ingressclass -A -o yaml | sluice render -")]
+#[command(override_usage = "sluice render [--output FORMAT] --config FILE\n       \
+                            sluice render [--output FORMAT] --manifests DIR\n       \
+                            sluice render [--output FORMAT] -")]
 #[command(group(clap::ArgGroup::new("input").required(true).args(["config", "manifests", "stdin"])))]
 pub struct RenderArgs {
     /// A configuration file; of its clusters, those that are manifests

@@ -39,7 +39,13 @@ pub(super) fn run(args: &Args) -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::from(2);
     }
-    let path = check::config_file(args.config.clone());
+    let path = match check::config_file(args.config.clone()) {
+        Ok(path) => path,
+        Err(wrong) => {
+            eprintln!("error: {wrong}");
+            return ExitCode::FAILURE;
+        }
+    };
     let loaded = match file::load(&path) {
         Ok(loaded) => loaded,
         Err(errors) => {

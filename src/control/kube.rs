@@ -17,7 +17,7 @@ mod watch;
 
 pub use status::Statuses;
 pub use store::Change;
-pub use watch::watch;
+pub use watch::{check_access, watch};
 
 use spec::ClusterSpec;
 use store::Store;

@@ -18,7 +18,7 @@ use crate::model::intent::{Intent, Listener, ListenerKey, PathMatch, Protocol, R
 use crate::model::problem::{Origin, Problem};
 
 /// Folds fragments into one intent, and says what could not go in.
-pub fn merge<'f>(fragments: impl IntoIterator<Item = &'f Intent>) -> (Intent, Vec<Problem>) {
+pub(super) fn merge<'f>(fragments: impl IntoIterator<Item = &'f Intent>) -> (Intent, Vec<Problem>) {
     let mut merged = Intent::default();
     let mut taken = HashMap::new();
     let mut problems = Vec::new();

@@ -5,29 +5,29 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The least time between two computations.
-pub const GAP: Duration = Duration::from_millis(20);
+pub(super) const GAP: Duration = Duration::from_millis(20);
 
 /// Remembers what is waiting and when the last computation ended.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub(super) struct Pace {
     waiting_since: Option<Instant>,
     last_end: Option<Instant>,
 }
 
 impl Pace {
     /// Something changed.
-    pub fn touch(&mut self, now: Instant) {
+    pub(super) fn touch(&mut self, now: Instant) {
         self.waiting_since.get_or_insert(now);
     }
 
     /// When to compute; `None` while nothing waits. A time that has passed means now.
-    pub fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self) -> Option<Instant> {
         let since = self.waiting_since?;
         Some(self.last_end.map_or(since, |end| since.max(end + GAP)))
     }
 
     /// A computation of all that waited ended now. Says when the first change of it came.
-    pub fn done(&mut self, now: Instant) -> Option<Instant> {
+    pub(super) fn done(&mut self, now: Instant) -> Option<Instant> {
         self.last_end = Some(now);
         self.waiting_since.take()
     }

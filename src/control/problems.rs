@@ -3,14 +3,14 @@
 use crate::model::problem::Problem;
 
 /// All problems in order, each once.
-pub fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
+pub(super) fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort();
     problems.dedup();
     problems
 }
 
 /// What is in `now` and not in `before`, and the other way round. Both in order.
-pub fn difference<'p>(before: &'p [Problem], now: &'p [Problem]) -> (Vec<&'p Problem>, Vec<&'p Problem>) {
+pub(super) fn difference<'p>(before: &'p [Problem], now: &'p [Problem]) -> (Vec<&'p Problem>, Vec<&'p Problem>) {
     let missing_in = |from: &'p [Problem], other: &'p [Problem]| -> Vec<&'p Problem> {
         from.iter().filter(|problem| other.binary_search(problem).is_err()).collect()
     };

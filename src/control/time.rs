@@ -25,7 +25,7 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
 /// The shortest text of one part that [`parse`] takes for this time, which is cut to milliseconds.
 pub(super) fn written(duration: Duration) -> String {
     let millis = duration.as_millis();
-    let fits = |(_, unit): &&(&str, u64)| millis != 0 && millis % u128::from(*unit) == 0;
+    let fits = |(_, unit): &&(&str, u64)| millis != 0 && millis.is_multiple_of(u128::from(*unit));
     UNITS
         .iter()
         .find(fits)

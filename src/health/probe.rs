@@ -31,7 +31,7 @@ pub async fn check(address: SocketAddr, probe: &Probe) -> Result<(), String> {
 }
 
 async fn connect(address: SocketAddr, timeout: Duration) -> Result<tokio::net::TcpStream, String> {
-    socket::dial(address, timeout).await.map_err(|error| format!("cannot connect: {error}"))
+    socket::dial(address, timeout).await.map_err(|error| format!("cannot connect: {}", socket::describe(&error)))
 }
 
 async fn status(address: SocketAddr, path: &str, host: &str, timeout: Duration) -> Result<StatusCode, String> {
@@ -110,6 +110,7 @@ mod tests {
         let address = socket.local_addr().unwrap();
         assert_eq!(check(address, &Probe::default()).await, Ok(()));
         drop(socket);
-        assert!(check(address, &Probe::default()).await.unwrap_err().starts_with("cannot connect: "));
+        let error = check(address, &Probe::default()).await.unwrap_err();
+        assert_eq!(error, "cannot connect: refused: nothing listens there");
     }
 }

@@ -154,11 +154,6 @@ macro_rules! name_type {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
-
-            /// The shared text.
-            pub fn shared(&self) -> Arc<str> {
-                self.0.clone()
-            }
         }
 
         impl fmt::Display for $name {

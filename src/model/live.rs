@@ -117,8 +117,9 @@ impl Live {
         self.serves.all()
     }
 
-    /// How many states are held, dead entries swept: backends, probes, pools. For tests and the memory page.
-    pub fn held(&self) -> (usize, usize, usize) {
+    /// How many states are held, dead entries swept: backends, probes, pools.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, usize, usize) {
         (self.backends.all().len(), self.probes.all().len(), self.pools.all().len())
     }
 }

@@ -34,11 +34,6 @@ impl TlsShared {
             sessions: ServerSessionMemoryCache::new(SESSIONS),
         }
     }
-
-    /// The one crypto provider of the process.
-    pub fn provider(&self) -> &Arc<CryptoProvider> {
-        &self.provider
-    }
 }
 
 impl fmt::Debug for TlsShared {

@@ -73,6 +73,16 @@ pub async fn dial(address: SocketAddr, timeout: Duration) -> io::Result<TcpStrea
     Ok(stream)
 }
 
+/// Words for a failed connect, for the log and for whoever asks why a backend is down.
+pub fn describe(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "refused: nothing listens there".into(),
+        io::ErrorKind::HostUnreachable => "unreachable: no route to the host, or it is off".into(),
+        io::ErrorKind::NetworkUnreachable => "unreachable: this host has no route to that network".into(),
+        _ => error.to_string(),
+    }
+}
+
 /// Makes the coming close a reset, so that the peer cannot take a stream that broke off for one that ended.
 pub fn abort_on_close(stream: &TcpStream) {
     // A socket that is already dead needs no reset.

@@ -1,7 +1,5 @@
 //! Why a connection ended: from errors to the one [`Outcome`] that metrics and log lines name.
 
-use std::io;
-
 use crate::model::outcome::Outcome;
 use crate::net::relay::End;
 
@@ -25,15 +23,5 @@ pub(super) fn of_http(error: &hyper::Error, said: Outcome) -> Outcome {
         said
     } else {
         Outcome::ClientGone
-    }
-}
-
-/// Words for a failed connect, for the log.
-pub(super) fn describe(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "refused: nothing listens there".into(),
-        io::ErrorKind::HostUnreachable => "unreachable: no route to the host, or it is off".into(),
-        io::ErrorKind::NetworkUnreachable => "unreachable: this host has no route to that network".into(),
-        _ => error.to_string(),
     }
 }

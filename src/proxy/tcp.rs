@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::outcome::of_relay;
-use super::{Connection, Worker, upstream};
+use super::{Connection, Worker, connect};
 use crate::model::balance::Tried;
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::Decision;
@@ -20,7 +20,7 @@ pub(super) async fn serve(worker: Rc<Worker>, connection: Connection, mut client
         connection.admitted.end(Outcome::NoBackend);
         return;
     };
-    let reached = match upstream::connect(&worker, &pool, &mut Tried::default()).await {
+    let reached = match connect::connect(&worker, &pool, &mut Tried::default()).await {
         Ok(reached) => reached,
         Err(outcome) => {
             debug!(listener = %connection.key, pool = %pool.name, client = %connection.peer, "no backend: closed");

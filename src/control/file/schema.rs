@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::fault::{At, Faults, FileError};
@@ -27,6 +27,9 @@ pub use process::{Admin, Process};
 
 /// The name of the file among the sources.
 pub const SOURCE: &str = "file";
+
+/// Keys under which nothing at all is a mistake.
+const PARTS: [&str; 3] = ["clusters", "listeners", "pools"];
 
 /// What a file says.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -83,6 +86,15 @@ struct Door<'b> {
 
 impl Door<'_> {
     fn file(&mut self, top: &Node) -> Loaded {
+        if let Value::Map(entries) = &top.value {
+            // So is one that was cut off after `listeners:`; who wishes to have none leaves the key out.
+            for (key, node) in entries {
+                if matches!(node.value, Value::Nothing) && PARTS.contains(&key.text.as_str()) {
+                    let text = &key.text;
+                    self.faults.add(key.at, format!("{text}: is empty; remove the key, or write {{}} to have none"));
+                }
+            }
+        }
         if matches!(top.value, Value::Nothing) {
             // A file caught in the middle of being written must not take everything down.
             self.faults.wrong(top, "the file is empty; it needs listeners: and pools:, or clusters:");
@@ -128,7 +140,7 @@ impl Door<'_> {
                 self.faults.wrong(node, "begins with ~, but HOME is not set; write an absolute path");
                 None
             }
-            (None, _) => Some(self.base.folder.join(text)),
+            (None, _) => Some(plain(&self.base.folder.join(text))),
         }
     }
 
@@ -146,6 +158,12 @@ impl Door<'_> {
             }
         }
     }
+}
+
+/// A path without the `.` that joining leaves: `./k` and `././k` are `k`.
+fn plain(path: &Path) -> PathBuf {
+    let plain: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
+    if plain.as_os_str().is_empty() { Component::CurDir.as_os_str().into() } else { plain }
 }
 
 #[cfg(test)]

@@ -39,6 +39,18 @@ use feed::Watched;
 use report::Report;
 use standing::{Standing, Verdict};
 
+/// What is wrong with the way to a cluster's API server, as far as files tell; nothing is dialled. A pod's service
+/// account is looked at in the pod alone. Blocks on small reads.
+///
+/// # Errors
+/// What is wrong with the kubeconfig and where it is, in words.
+pub fn check_access(access: &Access) -> Result<(), String> {
+    match access {
+        Access::Kubeconfig(_) => client::look_at(access),
+        Access::InCluster | Access::Manifests(_) | Access::Inline(_) => Ok(()),
+    }
+}
+
 /// How often the source's state is brought up to date.
 const TICK: Duration = Duration::from_secs(2);
 

@@ -30,7 +30,7 @@ use super::tunnel::Tunnel;
 use crate::model::balance::Tried;
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::{BackendPlan, PoolPlan};
-use crate::proxy::upstream;
+use crate::proxy::connect;
 
 /// A request ready for a backend.
 #[derive(Debug)]
@@ -162,7 +162,7 @@ async fn send(
             }
         }
     }
-    let Ok(stream) = upstream::dial(pool, backend).await else {
+    let Ok(stream) = connect::dial(pool, backend).await else {
         return Err(Unanswered { failure: Failure::Connect, unsent: Some(request) });
     };
     let Ok((sender, connection)) =

@@ -51,6 +51,7 @@ impl Door<'_> {
         let known = ["kubeconfig", "in_cluster", "manifests", "namespaces", "reach", "services", "ingress"];
         let keys = self.faults.keys(node, &known, &[("last_good", &["none"])])?;
         let access = self.access(name, &keys);
+        self.origin(format!("cluster {}", name.text), name.at);
         let namespaces = keys.find("namespaces").map(|node| self.namespaces(node)).unwrap_or_default();
         let words = [("auto", Reach::Auto), ("pod", Reach::Pod), ("nodeport", Reach::NodePort)];
         let reach = keys.find("reach").and_then(|node| self.faults.choice(node, &words, &[])).unwrap_or_default();

@@ -165,6 +165,8 @@ fn mistakes_have_place_key_and_remedy() {
         ("pool: {}\n".to_owned(), "f.yaml:1:1", "did you mean \"pools\"?"),
         ("zzz: {}\n".to_owned(), "f.yaml:1:1", "known here: process, clusters, listeners, pools"),
         ("log: {access: stdout}\n".to_owned(), "f.yaml:1:1", "log: is not served by this version"),
+        ("listeners:\n".to_owned(), "f.yaml:1:1", "listeners: is empty; remove the key, or write {} to have none"),
+        ("pools: ~\nlisteners: {}\n".to_owned(), "f.yaml:1:1", "pools: is empty; remove the key"),
         ("pools: {}\npools: {}\n".to_owned(), "f.yaml:2:1", "pools: is written twice, first in line 1"),
         ("pools: {P: {}}\n".to_owned(), "f.yaml:1:9", "pool name \"P\": write 1 to 63 of a-z"),
         ("pools: [a]\n".to_owned(), "f.yaml:1:8", "pools: is a list; write one key for each pool"),
@@ -328,6 +330,20 @@ proptest::proptest! {
             proptest::prop_assert!(!errors.is_empty());
             proptest::prop_assert!(errors.iter().all(|e| !e.message.is_empty()));
         }
+    }
+}
+
+#[test]
+fn a_probe_of_times_alone_is_tcp_and_paths_are_plain() {
+    let probe = |probe: &str| {
+        let loaded = loaded(&format!("pools: {{p: {{backends: [192.0.2.1:1], probe: {probe}}}}}"));
+        loaded.fragment.pools[&PoolName::new("p")].probe.clone().unwrap()
+    };
+    assert_eq!(probe("{every: 5s}"), probe("{tcp: , every: 5s}"));
+    assert_eq!(probe("{every: 5s}").every, Duration::from_secs(5));
+    let paths = [("./k", "k"), ("././a/./k", "a/k"), ("../k", "../k"), (".", "."), ("/a/k", "/a/k")];
+    for (written, meant) in paths {
+        assert_eq!(plain(&Path::new(".").join(written)), Path::new(meant));
     }
 }
 

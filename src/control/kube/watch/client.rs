@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
@@ -43,6 +44,15 @@ pub(super) async fn connect(access: &Access) -> Result<(Client, Server), String>
     Ok((client, server))
 }
 
+/// Reads an access as [`connect`] would, without a word on the network. Blocks on small reads.
+///
+/// # Errors
+/// What is wrong with the access, in words.
+pub(super) fn look_at(access: &Access) -> Result<(), String> {
+    // Reading is done at the first poll; what would wait beyond that is not for a look.
+    config(access).now_or_never().map_or(Ok(()), |read| read.map(drop))
+}
+
 fn url(config: &Config) -> String {
     config.cluster_url.to_string().trim_end_matches('/').to_owned()
 }
@@ -61,7 +71,7 @@ async fn config(access: &Access) -> Result<Config, String> {
             let failed = |error: &dyn Error| format!("kubeconfig {}: {}", path.display(), chain(error));
             let kubeconfig = Kubeconfig::read_from(path).map_err(|error| match error {
                 // Its own words name the file once more.
-                KubeconfigError::ReadConfig(error, _) => failed(&error),
+                KubeconfigError::ReadConfig(error, _) => format!("{}; name one that can be read", failed(&error)),
                 error => failed(&error),
             })?;
             let contexts: Vec<_> = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();

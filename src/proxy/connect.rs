@@ -6,7 +6,6 @@ use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::Worker;
-use super::outcome::describe;
 use crate::model::balance::{Picked, Tried};
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::{BackendPlan, PoolPlan};
@@ -50,7 +49,7 @@ pub(super) async fn dial(pool: &PoolPlan, backend: &BackendPlan) -> io::Result<T
         }
         Err(error) => {
             backend.state.connect_failed();
-            debug!(pool = %pool.name, backend = %backend.address, error = describe(&error), "connect failed");
+            debug!(pool = %pool.name, backend = %backend.address, error = socket::describe(&error), "connect failed");
             Err(error)
         }
     }
