@@ -10,7 +10,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use crate::model::host::HostPattern;
-use crate::model::intent::{Intent, Listener, ListenerKey, PathMatch, Protocol, Route};
+use crate::model::intent::{Action, Intent, Listener, ListenerKey, PathMatch, Protocol, Route};
 use crate::model::problem::{Origin, Problem};
 
 /// Folds fragments into one intent, and says what could not go in.
@@ -135,6 +135,8 @@ fn free_routes<'f>(
                 free.push(route);
             }
             Some(first) if first.action == route.action => {}
+            // Nobody asked for it: whoever has the host's root keeps broader routes out as well.
+            Some(_) if route.action == Action::NotFound => {}
             Some(first) if listener.protocol == Protocol::Tcp => problems.push(Problem::new(
                 &route.origin,
                 format!("{} is already given to {}, which keeps it; choose another address", key.address, first.origin),

@@ -117,6 +117,8 @@ pub enum Action {
         /// The port to name in the location; 443 is left out of it.
         port: u16,
     },
+    /// It is answered with 404, as if there were no route: broader ones must not have it.
+    NotFound,
 }
 
 /// Which paths a route is for. Compared with the path of the request's normal form, byte by byte, case counts.

@@ -50,6 +50,7 @@ fn route_of(route: &Route) -> Value {
     let action = match &route.action {
         Action::Forward(pool) => json!({ "pool": pool.as_str() }),
         Action::RedirectHttps { port } => json!({ "redirect_https_port": port }),
+        Action::NotFound => json!({ "answer": 404 }),
     };
     json!({ "host": route.host.to_string(), "path": path, "action": action, "origin": origin_of(&route.origin) })
 }

@@ -146,6 +146,7 @@ impl fmt::Display for Action {
         match self {
             Self::Forward(pool) => write!(f, "pool {pool}"),
             Self::RedirectHttps { port } => write!(f, "redirect https:{port}"),
+            Self::NotFound => f.write_str("404"),
         }
     }
 }

@@ -60,7 +60,7 @@ pub struct Route<'s> {
     pub origin: Asker<'s>,
 }
 
-/// What a route does: `{"pool": "site"}` or `{"redirect_https": 443}`.
+/// What a route does: `{"pool": "site"}`, `{"redirect_https": 443}` or `{"answer": 404}`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target<'s> {
@@ -68,6 +68,8 @@ pub enum Target<'s> {
     Pool(&'s str),
     /// Redirects to https on this port.
     RedirectHttps(u16),
+    /// Answers with this status.
+    Answer(u16),
 }
 
 /// One pool. Its backends' counters and standing are on the page `backends`.
@@ -191,6 +193,7 @@ impl<'s> Route<'s> {
         let target = match &route.action {
             Action::Forward(pool) => Target::Pool(pool.as_str()),
             Action::RedirectHttps { port } => Target::RedirectHttps(*port),
+            Action::NotFound => Target::Answer(404),
         };
         Self { host: route.host.to_string(), kind, path, target, origin: (&route.origin).into() }
     }

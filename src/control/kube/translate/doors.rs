@@ -7,7 +7,8 @@ use crate::control::kube::status::Shown;
 use crate::model::intent::{Action, CertName, Listener, ListenerKey, Protocol, Route, SourceRules};
 use crate::model::problem::Origin;
 
-use super::Draft;
+use super::hosts::Hosts;
+use super::{Draft, isolate};
 
 /// The listeners of Ingresses, while their routes are written.
 #[derive(Debug)]
@@ -77,6 +78,18 @@ impl Doors {
                     door.certs.push(cert.clone());
                 }
             }
+        }
+    }
+
+    /// Keeps what a host's own paths leave over from other namespaces. Call it when all routes are there.
+    pub(super) fn isolate(&mut self, hosts: &Hosts) {
+        let exposed = hosts.exposed();
+        if exposed.is_empty() {
+            return;
+        }
+        for door in self.http.iter_mut().chain(&mut self.https) {
+            let more = isolate::roots(&exposed, hosts, &door.routes);
+            door.routes.extend(more);
         }
     }
 
