@@ -17,11 +17,17 @@ use crate::model::problem::{Origin, Problem};
 pub fn merge<'f>(fragments: impl IntoIterator<Item = &'f Intent>) -> (Intent, Vec<Problem>) {
     let mut merged = Intent::default();
     let mut taken = HashMap::new();
+    let mut sockets = Sockets::default();
     let mut problems = Vec::new();
     for fragment in fragments {
         keep_first(&mut merged.pools, &fragment.pools, |p| &p.origin, "pool", &mut problems);
         keep_first(&mut merged.certs, &fragment.certs, |c| &c.origin, "certificate", &mut problems);
         for (key, listener) in &fragment.listeners {
+            if let Some(first) = sockets.take(*key) {
+                let held = merged.listeners.get(&first).map_or(&listener.origin, |held| &held.origin);
+                problems.push(overlap(*key, listener, first, held));
+                continue;
+            }
             let taken = taken.entry(*key).or_default();
             unite(&mut merged.listeners, *key, listener, taken, &mut problems);
         }
@@ -51,6 +57,30 @@ fn keep_first<N: Clone + Display + Ord, T: PartialEq>(
             )),
         }
     }
+}
+
+/// The sockets that are taken, by port.
+#[derive(Default)]
+struct Sockets(HashMap<u16, Vec<ListenerKey>>);
+
+impl Sockets {
+    /// Takes a socket, unless it overlaps with one that is taken: that one. A socket may be taken again and again.
+    fn take(&mut self, key: ListenerKey) -> Option<ListenerKey> {
+        let taken = self.0.entry(key.address.port()).or_default();
+        let first = taken.iter().find(|first| key.overlaps(**first)).copied();
+        if first.is_none() && !taken.contains(&key) {
+            taken.push(key);
+        }
+        first
+    }
+}
+
+fn overlap(key: ListenerKey, later: &Listener, first: ListenerKey, held: &Origin) -> Problem {
+    let (asked, taken) = (key.address, first.address);
+    let reason = format!(
+        "{asked} overlaps with {taken}, which {held} has; choose another port, or give each an address of its own"
+    );
+    Problem::new(&later.origin, reason)
 }
 
 /// Which requests a route is for: two routes with one slot cannot both be served.

@@ -52,6 +52,19 @@ impl ListenerKey {
     pub fn tcp(address: SocketAddr) -> Self {
         Self { transport: Transport::Tcp, address }
     }
+
+    /// Whether two different sockets cannot both have what they ask for: a specific address takes its part of an
+    /// unspecified one's traffic away, or cannot be opened beside it. Port 0 is another one each time.
+    pub fn overlaps(self, other: Self) -> bool {
+        let (a, b) = (self.address, other.address);
+        self != other
+            && self.transport == other.transport
+            && a.port() == b.port()
+            && a.port() != 0
+            // IPv6 sockets take IPv6 alone.
+            && a.is_ipv4() == b.is_ipv4()
+            && (a.ip().is_unspecified() || b.ip().is_unspecified())
+    }
 }
 
 /// What is spoken on a listener.

@@ -135,6 +135,30 @@ fn two_tcp_askers_of_one_address_and_two_pools_of_one_name() {
 }
 
 #[test]
+fn who_asks_for_a_part_of_an_address_that_is_taken_whole_is_left_out_and_the_other_way_round() {
+    let asker = |source: &str, address: &str| {
+        let listener = listener(source, Protocol::Tcp, vec![route(source, "*", "/", source)]);
+        let key = ListenerKey::tcp(address.parse().unwrap());
+        Intent { listeners: [(key, Arc::new(listener))].into(), ..Intent::default() }
+    };
+    let (part, whole) = (asker("file", "127.0.0.1:22"), asker("home", "0.0.0.0:22"));
+    let (merged, problems) = merge([&part, &whole]);
+    assert_eq!(merged, part);
+    assert_eq!(
+        reasons(&problems),
+        [
+            "home: listener web: 0.0.0.0:22 overlaps with 127.0.0.1:22, which file: listener web has; choose another port, \
+             or give each an address of its own"
+        ]
+    );
+    let (merged, problems) = merge([&whole, &part]);
+    assert_eq!((&merged, problems.len()), (&whole, 1));
+    let others = [asker("a", "127.0.0.2:22"), asker("b", "[::]:22"), asker("c", "0.0.0.0:23"), asker("d", "0.0.0.0:0")];
+    let (merged, problems) = merge([&part].into_iter().chain(&others));
+    assert_eq!((merged.listeners.len(), problems), (5, vec![]), "other addresses, families and ports are free");
+}
+
+#[test]
 fn what_nobody_touches_keeps_its_allocation() {
     let a = on(80, listener("file", Protocol::Http, vec![route("file", "a.test", "/", "a")]));
     let (merged, _) = merge([&a]);
