@@ -112,6 +112,15 @@ fn the_order_in_which_objects_arrive_does_not_matter() {
 }
 
 #[test]
+fn readiness_waits_for_the_doors_of_ingresses_and_for_no_service() {
+    let text = std::fs::read_to_string("tests/fixtures/kube/broken-objects/in.yaml").unwrap();
+    let listeners = translate(&text).fragment.listeners;
+    let essential: Vec<_> = listeners.values().filter(|l| l.essential).map(|l| l.protocol.to_string()).collect();
+    assert!(listeners.len() > essential.len());
+    assert!(!essential.is_empty() && !essential.contains(&"tcp".to_owned()), "{essential:?}");
+}
+
+#[test]
 fn what_did_not_change_is_the_same_thing_in_the_next_round() {
     for case in cases() {
         let text = std::fs::read_to_string(case.join("in.yaml")).unwrap();

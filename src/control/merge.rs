@@ -120,11 +120,12 @@ fn unite<'f>(
             let name = held.get().name.clone();
             let routes = free_routes(key, later, &name, taken, problems);
             let certs: Vec<_> = later.certs.iter().filter(|c| !held.get().certs.contains(c)).collect();
-            if routes.is_empty() && certs.is_empty() {
+            if routes.is_empty() && certs.is_empty() && (held.get().essential || !later.essential) {
                 return;
             }
             let both = Arc::make_mut(held.get_mut());
             both.routes.extend(routes.into_iter().cloned());
+            both.essential |= later.essential;
             both.certs.extend(certs.into_iter().cloned());
         }
     }

@@ -94,6 +94,8 @@ pub struct Listener {
     pub strict_sni: bool,
     /// Which sources may connect.
     pub sources: SourceRules,
+    /// Readiness waits until its socket is open. Never for what anyone in a cluster may ask for.
+    pub essential: bool,
     /// Who asked first.
     pub origin: Origin,
 }

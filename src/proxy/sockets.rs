@@ -40,9 +40,18 @@ pub struct Proxy {
     threads: Vec<Thread>,
     force: watch::Sender<bool>,
     open: BTreeSet<ListenerKey>,
-    missing: Vec<(ListenerKey, Pending)>,
+    missing: Vec<Missing>,
     /// Until the sockets of the first publication were tried.
     first: Option<Pending>,
+}
+
+/// A socket that could not be opened.
+#[derive(Debug)]
+struct Missing {
+    key: ListenerKey,
+    reason: String,
+    /// While it is essential.
+    pending: Option<Pending>,
 }
 
 #[derive(Debug)]
@@ -119,11 +128,19 @@ impl Proxy {
         for key in gone {
             self.close(key);
         }
-        self.missing.retain(|(key, _)| snapshot.listeners.contains_key(key));
+        self.missing.retain(|missing| snapshot.listeners.contains_key(&missing.key));
         let mut wanted: Vec<_> = snapshot.listeners.keys().filter(|key| !self.open.contains(key)).copied().collect();
         wanted.sort();
         for key in wanted {
             self.open(key).await;
+        }
+        for missing in &mut self.missing {
+            let is_essential = snapshot.listeners.get(&missing.key).is_some_and(|plan| plan.intent.essential);
+            if !is_essential {
+                missing.pending = None;
+            } else if missing.pending.is_none() {
+                missing.pending = Some(self.ready.pending(format!("listener {}: {}", missing.key, missing.reason)));
+            }
         }
     }
 
@@ -137,18 +154,18 @@ impl Proxy {
                     let _ = thread.commands.send(Command::Open(key, socket, state.clone()));
                 }
                 state.set_socket(Socket::Open(bound));
-                self.missing.retain(|(missing, _)| *missing != key);
+                self.missing.retain(|missing| missing.key != key);
                 self.open.insert(key);
                 info!(address = %bound, "listening");
                 return;
             }
             Err(error) => error,
         };
-        if self.missing.iter().all(|(missing, _)| *missing != key) {
+        if self.missing.iter().all(|missing| missing.key != key) {
             let reason = explain(key.address, &error).await;
             warn!(address = %key.address, "cannot listen: {reason}");
             state.set_socket(Socket::Failed(reason.as_str().into()));
-            self.missing.push((key, self.ready.pending(format!("listener {key}: {reason}"))));
+            self.missing.push(Missing { key, reason, pending: None });
         }
     }
 

@@ -29,6 +29,7 @@ fn listener(protocol: Protocol, routes: Vec<Route>) -> Listener {
         certs: Vec::new(),
         strict_sni: false,
         sources: SourceRules::default(),
+        essential: true,
         origin: origin("listener web"),
     }
 }

@@ -120,6 +120,7 @@ impl Doors {
                     certs: door.certs,
                     strict_sni: protocol == Protocol::Https,
                     sources: SourceRules::default(),
+                    essential: true,
                     origin: Origin::new(cluster.clone(), format!("ingress.{protocol}")),
                 };
                 draft.listeners.insert(ListenerKey::tcp(door.address), listener);
