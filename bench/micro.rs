@@ -58,6 +58,7 @@ fn intent(routes: usize) -> Intent {
         certs: Vec::new(),
         strict_sni: false,
         sources: SourceRules::default(),
+        essential: true,
         origin: origin.clone(),
     };
     let mut intent = Intent::default();

@@ -40,7 +40,7 @@ pub struct App {
 ///
 /// # Errors
 /// When the admin port or a thread cannot be had. A listener that cannot be bound is no error: the others serve, and
-/// readiness names it.
+/// readiness names it if it is essential.
 pub fn start(settings: &Settings, loaded: Loaded, path: Option<std::path::PathBuf>) -> anyhow::Result<App> {
     let address: Address = settings.admin.parse().context("process.admin")?;
     let listening = admin::bind(&address).context("process.admin")?;

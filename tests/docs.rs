@@ -173,6 +173,7 @@ fn pages_with_everything() -> Pages {
         routes: vec![route],
         certs: Vec::new(),
         strict_sni: false,
+        essential: true,
         sources: SourceRules::default(),
         origin: origin.clone(),
     };

@@ -56,6 +56,7 @@ fn listener(name: &str, protocol: Protocol, routes: &[(&str, &str, &str)]) -> Ar
         certs: Vec::new(),
         strict_sni: false,
         sources: SourceRules::default(),
+        essential: true,
         origin: origin.clone(),
     })
 }

@@ -150,7 +150,7 @@ async fn a_port_that_is_taken_is_named_with_its_holder_and_tried_again() {
         sluice::model::intent::Protocol::Tcp,
         vec![support::asked::route("*", "/", "site")],
     );
-    sluice.publish(&both.into());
+    sluice.publish(&both.clone().into());
     let state = sluice.listener(taken);
     let reason = eventually("the failure", || match state.socket() {
         Socket::Failed(reason) => Some(reason),
@@ -158,13 +158,19 @@ async fn a_port_that_is_taken_is_named_with_its_holder_and_tried_again() {
     })
     .await;
     assert!(reason.contains("is taken by"), "{reason}");
-    assert!(sluice.ready.waiting_for()[0].contains(&taken.address.to_string()));
+    let is_waiting = || sluice.ready.waiting_for().iter().any(|what| what.contains(&taken.address.to_string()));
+    eventually("readiness to wait", || is_waiting().then_some(())).await;
+    sluice.publish(&both.clone().change_listener(taken, |listener| listener.essential = false).into());
+    eventually("readiness not to wait for what anyone may ask for", || (!is_waiting()).then_some(())).await;
+    assert!(matches!(state.socket(), Socket::Failed(_)));
+    sluice.publish(&both.into());
+    eventually("readiness to wait again", || is_waiting().then_some(())).await;
     let mut client = Wire::to(good).await;
     client.send("x").await;
     assert_eq!(client.exactly(1).await, b"x", "the other listener serves");
     drop(holder);
     eventually("the port to be taken up", || matches!(state.socket(), Socket::Open(_)).then_some(())).await;
-    assert!(sluice.ready.waiting_for().is_empty());
+    eventually("readiness", || sluice.ready.waiting_for().is_empty().then_some(())).await;
 }
 
 #[tokio::test]

@@ -112,6 +112,47 @@ fn the_order_in_which_objects_arrive_does_not_matter() {
 }
 
 #[test]
+fn readiness_waits_for_the_doors_of_ingresses_and_for_no_service() {
+    let text = std::fs::read_to_string("tests/fixtures/kube/broken-objects/in.yaml").unwrap();
+    let listeners = translate(&text).fragment.listeners;
+    let essential: Vec<_> = listeners.values().filter(|l| l.essential).map(|l| l.protocol.to_string()).collect();
+    assert!(listeners.len() > essential.len());
+    assert!(!essential.is_empty() && !essential.contains(&"tcp".to_owned()), "{essential:?}");
+}
+
+#[test]
+fn a_secret_that_breaks_keeps_its_last_good_certificate() {
+    let text = std::fs::read_to_string("tests/fixtures/kube/ingress-tls/in.yaml").unwrap();
+    let mut cluster = Cluster::new(spec(&text));
+    changes(&text).into_iter().for_each(|change| cluster.apply(change));
+    let good = cluster.translate();
+    let (name, cert) = good.fragment.certs.first_key_value().unwrap();
+    let (_, secret) = name.as_str().split_once('/').unwrap();
+    let (namespace, secret) = secret.split_once('/').unwrap();
+    let other = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+    let mut put = |key: &str, chain: &str| {
+        let data = serde_json::json!({"tls.crt": chain, "tls.key": key});
+        let meta = serde_json::json!({"namespace": namespace, "name": secret});
+        let object = serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": meta, "stringData": data,
+        });
+        for change in changes(&object.to_string()) {
+            let Change::Replace { objects, .. } = change else { panic!("manifests replace") };
+            objects.into_iter().for_each(|object| cluster.apply(Change::Apply(object)));
+        }
+        cluster.translate()
+    };
+    // The new chain came before its key.
+    let broken = put("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", &other.cert.pem());
+    assert!(Arc::ptr_eq(&broken.fragment.certs[name], cert));
+    let told = broken.problems.iter().map(ToString::to_string).find(|p| p.contains("held before")).unwrap();
+    assert!(told.contains(secret), "{told}");
+    let renewed = put(&other.signing_key.serialize_pem(), &other.cert.pem());
+    assert_ne!(renewed.fragment.certs[name].chain, cert.chain);
+    assert!(!renewed.problems.iter().any(|p| p.reason.contains("held before")));
+}
+
+#[test]
 fn what_did_not_change_is_the_same_thing_in_the_next_round() {
     for case in cases() {
         let text = std::fs::read_to_string(case.join("in.yaml")).unwrap();

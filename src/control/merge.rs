@@ -14,18 +14,24 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use crate::model::host::HostPattern;
-use crate::model::intent::{Intent, Listener, ListenerKey, PathMatch, Protocol, Route};
+use crate::model::intent::{Action, Intent, Listener, ListenerKey, PathMatch, Protocol, Route};
 use crate::model::problem::{Origin, Problem};
 
 /// Folds fragments into one intent, and says what could not go in.
 pub(super) fn merge<'f>(fragments: impl IntoIterator<Item = &'f Intent>) -> (Intent, Vec<Problem>) {
     let mut merged = Intent::default();
     let mut taken = HashMap::new();
+    let mut sockets = Sockets::default();
     let mut problems = Vec::new();
     for fragment in fragments {
         keep_first(&mut merged.pools, &fragment.pools, |p| &p.origin, "pool", &mut problems);
         keep_first(&mut merged.certs, &fragment.certs, |c| &c.origin, "certificate", &mut problems);
         for (key, listener) in &fragment.listeners {
+            if let Some(first) = sockets.take(*key) {
+                let held = merged.listeners.get(&first).map_or(&listener.origin, |held| &held.origin);
+                problems.push(overlap(*key, listener, first, held));
+                continue;
+            }
             let taken = taken.entry(*key).or_default();
             unite(&mut merged.listeners, *key, listener, taken, &mut problems);
         }
@@ -55,6 +61,30 @@ fn keep_first<N: Clone + Display + Ord, T: PartialEq>(
             )),
         }
     }
+}
+
+/// The sockets that are taken, by port.
+#[derive(Default)]
+struct Sockets(HashMap<u16, Vec<ListenerKey>>);
+
+impl Sockets {
+    /// Takes a socket, unless it overlaps with one that is taken: that one. A socket may be taken again and again.
+    fn take(&mut self, key: ListenerKey) -> Option<ListenerKey> {
+        let taken = self.0.entry(key.address.port()).or_default();
+        let first = taken.iter().find(|first| key.overlaps(**first)).copied();
+        if first.is_none() && !taken.contains(&key) {
+            taken.push(key);
+        }
+        first
+    }
+}
+
+fn overlap(key: ListenerKey, later: &Listener, first: ListenerKey, held: &Origin) -> Problem {
+    let (asked, taken) = (key.address, first.address);
+    let reason = format!(
+        "{asked} overlaps with {taken}, which {held} has; choose another port, or give each an address of its own"
+    );
+    Problem::new(&later.origin, reason)
 }
 
 /// Which requests a route is for: two routes with one slot cannot both be served.
@@ -94,16 +124,19 @@ fn unite<'f>(
             }
             // Whole, without `..`: of a field that is added it must be said here what the union has. The name, the
             // ranges and the origin are those of the first; protocol and ranges were looked at above.
-            let Listener { name: _, protocol: _, routes: _, certs, strict_sni, sources: _, origin: _ } = &**later;
+            let Listener { name: _, protocol: _, routes: _, certs, strict_sni, essential, sources: _, origin: _ } =
+                &**later;
             let name = held.get().name.clone();
             let routes = free_routes(key, later, &name, taken, problems);
             let certs: Vec<_> = certs.iter().filter(|c| !held.get().certs.contains(c)).collect();
             let is_stricter = *strict_sni && !held.get().strict_sni;
-            if routes.is_empty() && certs.is_empty() && !is_stricter {
+            let is_more = *essential && !held.get().essential;
+            if routes.is_empty() && certs.is_empty() && !is_stricter && !is_more {
                 return;
             }
             let both = Arc::make_mut(held.get_mut());
             both.routes.extend(routes.into_iter().cloned());
+            both.essential |= *essential;
             both.certs.extend(certs.into_iter().cloned());
             both.strict_sni |= *strict_sni;
         }
@@ -145,6 +178,8 @@ fn free_routes<'f>(
                 free.push(route);
             }
             Some(first) if first.action == route.action => {}
+            // Nobody asked for it: whoever has the host's root keeps broader routes out as well.
+            Some(_) if route.action == Action::NotFound => {}
             Some(first) if listener.protocol == Protocol::Tcp => problems.push(Problem::new(
                 &route.origin,
                 format!("{} is already given to {}, which keeps it; choose another address", key.address, first.origin),

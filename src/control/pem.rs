@@ -1,12 +1,16 @@
 //! Pure. PEM to [`Cert`]: the one place where certificates are read, for the file and for clusters alike.
 //!
-//! Whether the key is the certificate's own is left to compile, which builds the signer anyway.
+//! A key of another certificate is refused here, so that a renewal in two steps is no more than a fault for a moment and
+//! what was last good goes on.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use rustls::InconsistentKeys;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::{Error as Section, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
@@ -39,6 +43,12 @@ pub enum PemError {
     /// The leaf is not X.509.
     #[error("the first certificate is not a valid X.509 certificate: {0}; the leaf comes first in the chain")]
     BadLeaf(String),
+    /// The key cannot sign.
+    #[error("the private key is of a kind that cannot be used; use ECDSA (P-256, P-384, P-521), Ed25519 or RSA")]
+    BadKey,
+    /// The key belongs to another certificate.
+    #[error("the private key is not the certificate's; give the leaf first and its own key (is a renewal half done?)")]
+    OtherKey,
 }
 
 /// Parses a chain (leaf first) and its key. Names are the leaf's DNS and IP subject alternative names, or its common
@@ -51,12 +61,25 @@ pub fn parse(cert_pem: &[u8], key_pem: &[u8], origin: &Origin) -> Result<Cert, P
     let leaf = chain.first().ok_or(PemError::NoCert)?;
     let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| PemError::BadLeaf(error.to_string()))?;
     let (names, not_after) = (names_of(&leaf), leaf.validity().not_after.timestamp());
-    Ok(Cert { names, key: key_of(key_pem)?, not_after, origin: origin.clone(), chain })
+    let key = key_of(key_pem)?;
+    check_pair(&chain, &key)?;
+    Ok(Cert { names, key: Secret::new(key.secret_der()), not_after, origin: origin.clone(), chain })
 }
 
-fn key_of(pem: &[u8]) -> Result<Secret, PemError> {
+fn check_pair(chain: &[Arc<[u8]>], key: &PrivateKeyDer<'_>) -> Result<(), PemError> {
+    let chain = chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+    let signer = any_supported_type(key).map_err(|_| PemError::BadKey)?;
+    match CertifiedKey::new(chain, signer).keys_match() {
+        // What cannot be compared is tried.
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(()),
+        Err(rustls::Error::InconsistentKeys(_)) => Err(PemError::OtherKey),
+        Err(error) => Err(PemError::BadLeaf(error.to_string())),
+    }
+}
+
+fn key_of(pem: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
     match PrivateKeyDer::from_pem_slice(pem) {
-        Ok(key) => Ok(Secret::new(key.secret_der())),
+        Ok(key) => Ok(key),
         Err(Section::NoItemsFound) if pem.windows(LOCKED.len()).any(|w| w == LOCKED) => Err(PemError::EncryptedKey),
         Err(Section::NoItemsFound) => Err(PemError::NoKey),
         // The parser's own words may quote a line of the key.
@@ -170,5 +193,8 @@ mod tests {
         assert_eq!(error(&cert, &key[..key.len() / 2]), PemError::BrokenKey);
         let empty = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert!(matches!(error(empty, &key), PemError::BadLeaf(_)));
+        assert_eq!(error(&cert, &made(&["a.test"]).1), PemError::OtherKey);
+        let odd = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        assert_eq!(error(&cert, odd), PemError::BadKey);
     }
 }

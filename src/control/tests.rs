@@ -176,6 +176,7 @@ fn tcp_listener() -> crate::model::intent::Listener {
         certs: vec![],
         strict_sni: false,
         sources: SourceRules::default(),
+        essential: true,
         origin: Origin::new("demo", "a"),
     }
 }

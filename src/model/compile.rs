@@ -147,7 +147,7 @@ impl Targets {
         let target = self.0.entry(key).or_insert_with(|| {
             let pool = match &route.action {
                 Action::Forward(pool) => Some(pool.clone()),
-                Action::RedirectHttps { .. } => None,
+                Action::RedirectHttps { .. } | Action::NotFound => None,
             };
             let serve = live.serve(&ServeKey { listener: listener.clone(), pool });
             Arc::new(Target { action: route.action.clone(), serve, origin: route.origin.clone() })

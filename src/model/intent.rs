@@ -52,6 +52,19 @@ impl ListenerKey {
     pub fn tcp(address: SocketAddr) -> Self {
         Self { transport: Transport::Tcp, address }
     }
+
+    /// Whether two different sockets cannot both have what they ask for: a specific address takes its part of an
+    /// unspecified one's traffic away, or cannot be opened beside it. Port 0 is another one each time.
+    pub fn overlaps(self, other: Self) -> bool {
+        let (a, b) = (self.address, other.address);
+        self != other
+            && self.transport == other.transport
+            && a.port() == b.port()
+            && a.port() != 0
+            // IPv6 sockets take IPv6 alone.
+            && a.is_ipv4() == b.is_ipv4()
+            && (a.ip().is_unspecified() || b.ip().is_unspecified())
+    }
 }
 
 /// What is spoken on a listener.
@@ -82,6 +95,8 @@ pub struct Listener {
     pub strict_sni: bool,
     /// Which sources may connect.
     pub sources: SourceRules,
+    /// Readiness waits until its socket is open. Never for what anyone in a cluster may ask for.
+    pub essential: bool,
     /// Who asked first.
     pub origin: Origin,
 }
@@ -118,6 +133,8 @@ pub enum Action {
         /// The port to name in the location; 443 is left out of it.
         port: u16,
     },
+    /// It is answered with 404, as if there were no route: broader ones must not have it.
+    NotFound,
 }
 
 /// Which paths a route is for. Compared with the path of the request's normal form, byte by byte, case counts.

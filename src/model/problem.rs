@@ -1,4 +1,7 @@
 //! Pure. What was asked but cannot be done, and who asked for it.
+//!
+//! Both are shown in logs and on pages, and quote what strangers wrote: control characters are escaped on the way in, so
+//! that nobody can write a line of their own into a log or colour a terminal.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,9 +18,9 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// An origin from its two parts.
+    /// An origin from its two parts. Control characters are escaped.
     pub fn new(source: impl Into<Arc<str>>, object: impl Into<Arc<str>>) -> Self {
-        Self { source: source.into(), object: object.into() }
+        Self { source: printable(source.into()), object: printable(object.into()) }
     }
 }
 
@@ -37,14 +40,57 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of `origin`.
+    /// A problem of `origin`. Control characters in the reason are escaped.
     pub fn new(origin: &Origin, reason: impl Into<String>) -> Self {
-        Self { origin: origin.clone(), reason: reason.into() }
+        let reason = reason.into();
+        Self { origin: origin.clone(), reason: escaped(&reason).unwrap_or(reason) }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.origin, self.reason)
+    }
+}
+
+fn printable(text: Arc<str>) -> Arc<str> {
+    escaped(&text).map_or(text, Arc::from)
+}
+
+/// The text with its control characters and breaks of lines escaped; `None` when it has none.
+fn escaped(text: &str) -> Option<String> {
+    let is_hidden = |c: char| {
+        c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.contains(is_hidden).then(|| {
+        text.chars().fold(String::with_capacity(text.len() + 8), |mut out, c| {
+            if is_hidden(c) {
+                out.extend(c.escape_default());
+            } else {
+                out.push(c);
+            }
+            out
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_strangers_wrote_stays_on_its_line() {
+        let origin = Origin::new("home", "secret/a/b\n2026 ERROR forged");
+        let problem = Problem::new(&origin, "its backend\r\n\u{1b}[31mred\u{2028}\u{202e}x – é");
+        assert_eq!(
+            problem.to_string(),
+            r"home: secret/a/b\n2026 ERROR forged: its backend\r\n\u{1b}[31mred\u{2028}\u{202e}x – é"
+        );
+    }
+
+    #[test]
+    fn a_plain_text_is_taken_as_it_is() {
+        let text: Arc<str> = "listener web".into();
+        assert!(Arc::ptr_eq(&Origin::new("file", text.clone()).object, &text));
     }
 }

@@ -117,7 +117,7 @@ pub enum Decision {
         /// The route it went by.
         target: Arc<Target>,
     },
-    /// No route matches: 404.
+    /// No route matches, or one that says so: 404.
     NoRoute {
         /// Counts the answer.
         unrouted: Arc<ServeState>,
@@ -149,6 +149,8 @@ impl Snapshot {
         let target = target.clone();
         match &target.action {
             Action::RedirectHttps { port } => Decision::RedirectHttps { port: *port, target },
+            // Its answers are counted with the other unrouted ones: both are of the listener and of no pool.
+            Action::NotFound => Decision::NoRoute { unrouted: target.serve.clone() },
             Action::Forward(name) => match self.pools.get(name) {
                 Some(pool) => Decision::Forward { pool: pool.clone(), target },
                 None => Decision::NoPool { target },

@@ -11,8 +11,9 @@ use tracing_subscriber::{EnvFilter, fmt};
 pub const VARIABLE: &str = "SLUICE_LOG";
 
 /// Libraries that tell of every frame and every retry; what of it matters is told again in our own words. kube calls
-/// each failed try an error, which `control` tells once an outage. A filter that names one of them wins.
-const QUIET: &str = "h2=warn,hyper=warn,kube=off,notify=warn,rustls=warn,tower=warn";
+/// each failed try an error, which `control` tells once an outage; h2 warns of each client that resets too much, as
+/// often as it likes. A filter that names one of them wins.
+const QUIET: &str = "h2=error,hyper=warn,kube=off,notify=warn,rustls=warn,tower=warn";
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -70,7 +71,7 @@ where
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use tracing::{debug, error, info, subscriber::with_default};
+    use tracing::{debug, error, info, subscriber::with_default, warn};
 
     use super::*;
 
@@ -100,14 +101,20 @@ mod tests {
         info!(target: "sluice::proxy", listener = "web", "open");
         debug!(target: "sluice::proxy", "detail");
         info!(target: "hyper::proto", "frame");
+        warn!(target: "h2::proto::streams::recv", "too many resets");
         error!(target: "kube_client::client::builder", "failed");
     }
 
     #[test]
     fn libraries_stay_quiet_unless_they_are_named() {
-        for (filter, count) in
-            [(None, 1), (Some(" "), 1), (Some("debug"), 2), (Some("info,hyper=info"), 2), (Some("warn"), 0)]
-        {
+        for (filter, count) in [
+            (None, 1),
+            (Some(" "), 1),
+            (Some("debug"), 2),
+            (Some("info,hyper=info"), 2),
+            (Some("info,h2=warn"), 2),
+            (Some("warn"), 0),
+        ] {
             assert_eq!(logged(filter, Format::Text, events).len(), count, "{filter:?}");
         }
     }

@@ -106,6 +106,7 @@ mod tests {
             routes: vec![],
             certs: vec![],
             strict_sni: false,
+            essential: true,
             sources: SourceRules { allow: vec![], deny: vec![deny.parse().unwrap()] },
             origin: Origin::new("file", "listener web"),
         };

@@ -56,7 +56,8 @@ struct Missing {
     cause: (io::ErrorKind, Option<SocketAddr>),
     explained: Instant,
     reason: String,
-    _pending: Pending,
+    /// While it is essential.
+    pending: Option<Pending>,
 }
 
 #[derive(Debug)]
@@ -139,6 +140,14 @@ impl Proxy {
         for key in wanted {
             self.open(key).await;
         }
+        for (key, missing) in &mut self.missing {
+            let is_essential = snapshot.listeners.get(key).is_some_and(|plan| plan.intent.essential);
+            if !is_essential {
+                missing.pending = None;
+            } else if missing.pending.is_none() {
+                missing.pending = Some(self.ready.pending(format!("listener {key}: {}", missing.reason)));
+            }
+        }
     }
 
     async fn open(&mut self, key: ListenerKey) {
@@ -170,8 +179,8 @@ impl Proxy {
         }
         warn!(address = %key.address, "cannot listen: {reason}");
         state.set_socket(Socket::Failed(reason.as_str().into()));
-        let _pending = self.ready.pending(format!("listener {key}: {reason}"));
-        self.missing.insert(key, Missing { cause, explained: Instant::now(), reason, _pending });
+        // The round that opens sockets makes readiness wait for it, if it is essential.
+        self.missing.insert(key, Missing { cause, explained: Instant::now(), reason, pending: None });
     }
 
     /// The address of our own that excludes `key`: one of the two is every address of the family, on the same port.

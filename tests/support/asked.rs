@@ -71,6 +71,7 @@ impl Asked {
             certs: Vec::new(),
             strict_sni: false,
             sources: SourceRules::default(),
+            essential: true,
             origin: origin("listener"),
         };
         self.0.listeners.insert(key, Arc::new(listener));

@@ -30,7 +30,8 @@ fn problem_of(problem: &Problem) -> Value {
 }
 
 fn listener_of(key: &ListenerKey, listener: &Listener) -> Value {
-    let Listener { name, protocol, routes, certs, strict_sni, sources: SourceRules { allow, deny }, origin } = listener;
+    let Listener { name, protocol, routes, certs, strict_sni, essential, sources: SourceRules { allow, deny }, origin } =
+        listener;
     let ranges = |ranges: &[ipnet::IpNet]| ranges.iter().map(ToString::to_string).collect::<Vec<_>>();
     json!({
         "name": &**name,
@@ -40,6 +41,7 @@ fn listener_of(key: &ListenerKey, listener: &Listener) -> Value {
         "deny": ranges(deny),
         "certificates": certs.iter().map(CertName::as_str).collect::<Vec<_>>(),
         "strict_sni": strict_sni,
+        "essential": essential,
         "routes": routes.iter().map(route_of).collect::<Vec<_>>(),
         "origin": origin_of(origin),
     })
@@ -55,6 +57,7 @@ fn route_of(route: &Route) -> Value {
     let action = match action {
         Action::Forward(pool) => json!({ "pool": pool.as_str() }),
         Action::RedirectHttps { port } => json!({ "redirect_https_port": port }),
+        Action::NotFound => json!({ "answer": 404 }),
     };
     json!({ "host": host.to_string(), "path": path, "action": action, "origin": origin_of(origin) })
 }

@@ -87,7 +87,15 @@ impl Folder {
             let name = path.display().to_string();
             let parsed = std::fs::read_to_string(&path)
                 .map_err(|error| Fault { place: name.clone(), reason: format!("cannot be read: {error}") })
-                .and_then(|text| parse::parse(&name, &text));
+                .and_then(|text| {
+                    // A tool that failed leaves an empty file where it was told to write.
+                    let had_some = self.last_good.get(&path).is_some_and(|objects| !objects.is_empty());
+                    if had_some && parse::is_blank(&text) {
+                        let reason = "is empty; delete it to drop its objects, which are served until then".to_owned();
+                        return Err(Fault { place: name.clone(), reason });
+                    }
+                    parse::parse(&name, &text)
+                });
             match parsed {
                 Ok(objects) => drop(self.last_good.insert(path, objects)),
                 Err(fault) => faults.push(fault),

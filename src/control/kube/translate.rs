@@ -25,6 +25,7 @@ mod doors;
 mod endpoints;
 mod hosts;
 mod ingress;
+mod isolate;
 mod place;
 mod pools;
 mod reach;

@@ -29,6 +29,7 @@ fn listener(source: &str, protocol: Protocol, routes: Vec<Route>) -> Listener {
         certs: vec![],
         strict_sni: false,
         sources: SourceRules::default(),
+        essential: true,
         origin: Origin::new(source, "listener web"),
     }
 }
@@ -148,6 +149,41 @@ fn two_tcp_askers_of_one_address_and_two_pools_of_one_name() {
         ]
     );
     assert_eq!(merged, a);
+}
+
+#[test]
+fn who_asks_for_a_part_of_an_address_that_is_taken_whole_is_left_out_and_the_other_way_round() {
+    let asker = |source: &str, address: &str| {
+        let listener = listener(source, Protocol::Tcp, vec![route(source, "*", "/", source)]);
+        let key = ListenerKey::tcp(address.parse().unwrap());
+        Intent { listeners: [(key, Arc::new(listener))].into(), ..Intent::default() }
+    };
+    let (part, whole) = (asker("file", "127.0.0.1:22"), asker("home", "0.0.0.0:22"));
+    let (merged, problems) = merge([&part, &whole]);
+    assert_eq!(merged, part);
+    assert_eq!(
+        reasons(&problems),
+        [
+            "home: listener web: 0.0.0.0:22 overlaps with 127.0.0.1:22, which file: listener web has; choose another port, \
+             or give each an address of its own"
+        ]
+    );
+    let (merged, problems) = merge([&whole, &part]);
+    assert_eq!((&merged, problems.len()), (&whole, 1));
+    let others = [asker("a", "127.0.0.2:22"), asker("b", "[::]:22"), asker("c", "0.0.0.0:23"), asker("d", "0.0.0.0:0")];
+    let (merged, problems) = merge([&part].into_iter().chain(&others));
+    assert_eq!((merged.listeners.len(), problems), (5, vec![]), "other addresses, families and ports are free");
+}
+
+#[test]
+fn an_address_is_essential_when_anyone_says_so() {
+    let asker = |essential: bool| {
+        let route = route("s", "a.test", "/", "p");
+        on(80, Listener { essential, ..listener("s", Protocol::Http, vec![route]) })
+    };
+    for (a, b, both) in [(false, false, false), (false, true, true), (true, false, true)] {
+        assert_eq!(merge([&asker(a), &asker(b)]).0.listeners[&key(80)].essential, both, "{a} {b}");
+    }
 }
 
 #[test]

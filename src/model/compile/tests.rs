@@ -29,6 +29,7 @@ fn listener(protocol: Protocol, routes: Vec<Route>) -> Listener {
         certs: Vec::new(),
         strict_sni: false,
         sources: SourceRules::default(),
+        essential: true,
         origin: origin("listener web"),
     }
 }
@@ -68,6 +69,23 @@ fn an_unchanged_pool_and_listener_are_the_same_in_the_next_snapshot() {
     assert_eq!(second.generation, first.generation + 1);
     let states = |s: &Snapshot| s.pools[&other].backends[0].state.clone();
     assert!(Arc::ptr_eq(&states(&first), &states(&second)), "counters go on");
+}
+
+#[test]
+fn a_route_that_says_404_keeps_broader_ones_out() {
+    let live = Live::new(1);
+    let none = Route { action: Action::NotFound, ..route("shop.test", PathMatch::any(), "unused") };
+    let shop = route("shop.test", PathMatch::Prefix("/api".into()), "site");
+    let asked = intent(listener(Protocol::Http, vec![shop, none, route("*", PathMatch::any(), "site")]), &["site"]);
+    let (snapshot, problems) = compile(&asked, &Snapshot::default(), &live);
+    assert_eq!(reasons(&problems), [""; 0]);
+    let decide = |host, path| snapshot.decide(&key(), Some(host), path);
+    assert!(matches!(decide("shop.test", "/api/x"), Decision::Forward { .. }));
+    let Decision::NoRoute { unrouted } = decide("shop.test", "/.well-known/acme-challenge/x") else {
+        panic!("not 404")
+    };
+    assert!(Arc::ptr_eq(&unrouted, &snapshot.listeners[&key()].unrouted), "counted with the listener's other 404s");
+    assert!(matches!(decide("other.test", "/x"), Decision::Forward { .. }));
 }
 
 #[test]

@@ -17,7 +17,7 @@ impl fmt::Display for Intent {
 }
 
 fn write_listener(f: &mut fmt::Formatter<'_>, key: ListenerKey, listener: &Listener) -> fmt::Result {
-    let Listener { name, protocol, routes, certs, strict_sni, sources, origin } = listener;
+    let Listener { name, protocol, routes, certs, strict_sni, essential, sources, origin } = listener;
     writeln!(f, "listener {name} {protocol} {key}  # {origin}")?;
     write_sources(f, sources)?;
     for cert in certs {
@@ -25,6 +25,9 @@ fn write_listener(f: &mut fmt::Formatter<'_>, key: ListenerKey, listener: &Liste
     }
     if *strict_sni {
         writeln!(f, "  strict_sni")?;
+    }
+    if !essential {
+        writeln!(f, "  not essential")?;
     }
     for Route { host, path, action, origin } in routes {
         writeln!(f, "  {host} {path} -> {action}  # {origin}")?;
@@ -158,6 +161,7 @@ impl fmt::Display for Action {
         match self {
             Self::Forward(pool) => write!(f, "pool {pool}"),
             Self::RedirectHttps { port } => write!(f, "redirect https:{port}"),
+            Self::NotFound => f.write_str("404"),
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct Listener<'s> {
     pub certificates: Vec<&'s str>,
     /// Handshakes whose SNI no certificate names are refused.
     pub strict_sni: bool,
+    /// Readiness waits until its socket is open.
+    pub essential: bool,
     /// Client ranges that may connect; empty allows all.
     pub allow: Vec<String>,
     /// Client ranges that may not.
@@ -60,7 +62,7 @@ pub struct Route<'s> {
     pub origin: Asker<'s>,
 }
 
-/// What a route does: `{"pool": "site"}` or `{"redirect_https": 443}`.
+/// What a route does: `{"pool": "site"}`, `{"redirect_https": 443}` or `{"answer": 404}`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target<'s> {
@@ -68,6 +70,8 @@ pub enum Target<'s> {
     Pool(&'s str),
     /// Redirects to https on this port.
     RedirectHttps(u16),
+    /// Answers with this status.
+    Answer(u16),
 }
 
 /// One pool. Its backends' counters and standing are on the page `backends`.
@@ -166,7 +170,7 @@ impl<'s> Plan<'s> {
 
 impl<'s> Listener<'s> {
     fn of(plan: &'s ListenerPlan) -> Self {
-        let intent::Listener { name, protocol, routes, certs, strict_sni, sources, origin } = &*plan.intent;
+        let intent::Listener { name, protocol, routes, certs, strict_sni, essential, sources, origin } = &*plan.intent;
         let SourceRules { allow, deny } = sources;
         let ranges = |ranges: &[ipnet::IpNet]| ranges.iter().map(ToString::to_string).collect();
         Self {
@@ -175,6 +179,7 @@ impl<'s> Listener<'s> {
             protocol: protocol.to_string(),
             certificates: certs.iter().map(|name| name.as_str()).collect(),
             strict_sni: *strict_sni,
+            essential: *essential,
             allow: ranges(allow),
             deny: ranges(deny),
             routes: routes.iter().map(Route::of).collect(),
@@ -194,6 +199,7 @@ impl<'s> Route<'s> {
         let target = match action {
             Action::Forward(pool) => Target::Pool(pool.as_str()),
             Action::RedirectHttps { port } => Target::RedirectHttps(*port),
+            Action::NotFound => Target::Answer(404),
         };
         Self { host: host.to_string(), kind, path, target, origin: origin.into() }
     }

@@ -12,6 +12,7 @@ fn snapshot(live: &Live, addresses: &[SocketAddr]) -> Snapshot {
         routes: vec![],
         certs: vec![],
         strict_sni: false,
+        essential: true,
         sources: SourceRules::default(),
         origin: Origin::new("file", "listener web"),
     });

@@ -55,6 +55,7 @@ impl Door<'_> {
                 allow: keys.find("allow").map(|node| self.ranges(node)).unwrap_or_default(),
                 deny: keys.find("deny").map(|node| self.ranges(node)).unwrap_or_default(),
             },
+            essential: true,
             origin,
         });
         fragment.listeners = addresses.into_iter().map(|a| (ListenerKey::tcp(a), listener.clone())).collect();

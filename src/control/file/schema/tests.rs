@@ -357,8 +357,8 @@ fn addresses_that_take_each_other_are_told_with_their_line() {
         )
     };
     let told = errors(&file("127.0.0.1:9650", ["127.0.0.1:80", "0.0.0.0:80"]));
-    let both = "listener a: 127.0.0.1:80 and 0.0.0.0:80 of listener b cannot both be listened on";
-    assert_eq!(told, [format!("f.yaml:4:3: {both}; keep one, or choose another port")]);
+    let both = "listener a: 127.0.0.1:80 overlaps with 0.0.0.0:80, which file: listener b has";
+    assert_eq!(told, [format!("f.yaml:4:3: {both}; choose another port, or give each an address of its own")]);
     assert!(errors(&file("127.0.0.1:9650", ["[::]:80", "[::1]:80"]))[0].starts_with("f.yaml:4:3: listener a: "));
     for (admin, bind) in [("127.0.0.1:9650", "0.0.0.0:9650"), ("[::1]:9650", "[::1]:9650")] {
         let told = errors(&file(admin, ["192.0.2.9:80", bind]));

@@ -35,6 +35,12 @@ pub fn parse(name: &str, text: &str) -> Result<Vec<Object>, Fault> {
     }
 }
 
+/// Whether a text has no document at all: nothing but space, comments and lines between documents.
+pub(super) fn is_blank(text: &str) -> bool {
+    let is_blank = |line: &str| line.is_empty() || line.starts_with('#') || line == "---" || line == "...";
+    text.trim_start_matches('\u{feff}').lines().all(|line| is_blank(line.trim()))
+}
+
 fn json(name: &str, text: &str) -> Result<Vec<Value>, Fault> {
     let documents: Result<_, _> = serde_json::Deserializer::from_str(text).into_iter().collect();
     documents.map_err(|error| Fault {

@@ -29,6 +29,27 @@ fn a_broken_file_keeps_what_it_last_said_and_a_deleted_one_does_not() {
 }
 
 #[test]
+fn a_file_that_is_emptied_keeps_what_it_last_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |text: &str| std::fs::write(dir.path().join("all.yaml"), text).unwrap();
+    let mut folder = Folder::new(dir.path());
+    write("# nothing yet\n");
+    let (objects, faults) = folder.read().unwrap();
+    assert_eq!((objects.len(), faults.len()), (0, 0), "a file that never said anything may go on so");
+    write(SERVICE);
+    assert_eq!(folder.read().unwrap().0.len(), 1);
+    for empty in ["", "\n", "---\n# all gone\n---\n"] {
+        write(empty);
+        let (objects, faults) = folder.read().unwrap();
+        assert_eq!((objects.len(), faults.len()), (1, 1), "{empty:?}");
+        assert!(faults[0].to_string().contains("all.yaml: is empty; delete it"), "{}", faults[0]);
+    }
+    write("kind: List\napiVersion: v1\nitems: []\n");
+    let (objects, faults) = folder.read().unwrap();
+    assert_eq!((objects.len(), faults.len()), (0, 0), "a list of nothing is a word");
+}
+
+#[test]
 fn strict_reading_names_every_fault() {
     let text = |text: &str| ("stdin".to_owned(), text.to_owned());
     assert_eq!(read(&Access::Inline(vec![text(SERVICE)])).unwrap().len(), 6);

@@ -15,26 +15,37 @@ use crate::model::problem::Origin;
 use super::Draft;
 use super::hosts::{Hosts, Own, includes};
 
-/// Certificates that were parsed, for as long as their Secret stays the same.
+/// Certificates that were parsed, for as long as their Secret is there.
 #[derive(Debug, Default)]
-pub(super) struct Parsed(HashMap<ObjectName, (Arc<TlsSecret>, Outcome)>);
+pub(super) struct Parsed(HashMap<ObjectName, Entry>);
 
-type Outcome = Result<Arc<Cert>, String>;
+#[derive(Clone, Debug)]
+struct Entry {
+    of: Arc<TlsSecret>,
+    // Of this Secret, or of an earlier state of it when this one cannot be used.
+    last_good: Option<Arc<Cert>>,
+    // Why this one cannot be used.
+    error: Option<String>,
+}
 
 impl Parsed {
-    fn parse(&mut self, name: &ObjectName, secret: &Arc<TlsSecret>, origin: &Origin) -> Outcome {
-        if let Some((_, known)) = self.0.get(name).filter(|(of, _)| Arc::ptr_eq(of, secret)) {
-            return known.clone();
+    fn parse(&mut self, name: &ObjectName, secret: &Arc<TlsSecret>, origin: &Origin) -> Entry {
+        let known = self.0.get(name);
+        if let Some(same) = known.filter(|known| Arc::ptr_eq(&known.of, secret)) {
+            return same.clone();
         }
-        let parsed = pem::parse(secret.chain.expose(), secret.key.expose(), origin);
-        let parsed = parsed.map(Arc::new).map_err(|error| error.to_string());
-        self.0.insert(name.clone(), (secret.clone(), parsed.clone()));
-        parsed
+        let (last_good, error) = match pem::parse(secret.chain.expose(), secret.key.expose(), origin) {
+            Ok(cert) => (Some(Arc::new(cert)), None),
+            Err(error) => (known.and_then(|known| known.last_good.clone()), Some(error.to_string())),
+        };
+        let entry = Entry { of: secret.clone(), last_good, error };
+        self.0.insert(name.clone(), entry.clone());
+        entry
     }
 
     /// Forgets what no Secret stands for any more.
     pub(super) fn sweep(&mut self, draft: &Draft<'_>) {
-        self.0.retain(|name, (secret, _)| draft.store.secrets.find(name).is_some_and(|now| Arc::ptr_eq(now, secret)));
+        self.0.retain(|name, known| draft.store.secrets.find(name).is_some_and(|now| Arc::ptr_eq(now, &known.of)));
     }
 }
 
@@ -63,13 +74,12 @@ pub(super) fn of_ingress(
             draft.problem(origin, reason);
             continue;
         };
-        let cert = match parsed.parse(&secret_name, secret, &secret_origin) {
-            Ok(cert) => cert,
-            Err(reason) => {
-                draft.problem(&secret_origin, format!("{reason} (named by {})", origin.object));
-                continue;
-            }
-        };
+        let entry = parsed.parse(&secret_name, secret, &secret_origin);
+        if let Some(reason) = &entry.error {
+            let until = if entry.last_good.is_some() { "; until then what it held before is served" } else { "" };
+            draft.problem(&secret_origin, format!("{reason}{until} (named by {})", origin.object));
+        }
+        let Some(cert) = entry.last_good else { continue };
         let names = match limits {
             Some(limits) => limits.clone(),
             None => cert.names.iter().filter(|host| hosts.is_free_for(&name.namespace, host)).cloned().collect(),

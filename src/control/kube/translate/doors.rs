@@ -7,7 +7,8 @@ use crate::control::kube::status::Shown;
 use crate::model::intent::{Action, CertName, Listener, ListenerKey, Protocol, Route, SourceRules};
 use crate::model::problem::Origin;
 
-use super::Draft;
+use super::hosts::Hosts;
+use super::{Draft, isolate};
 
 /// The listeners of Ingresses, while their routes are written.
 #[derive(Debug)]
@@ -80,6 +81,18 @@ impl Doors {
         }
     }
 
+    /// Keeps what a host's own paths leave over from other namespaces. Call it when all routes are there.
+    pub(super) fn isolate(&mut self, hosts: &Hosts) {
+        let exposed = hosts.exposed();
+        if exposed.is_empty() {
+            return;
+        }
+        for door in self.http.iter_mut().chain(&mut self.https) {
+            let more = isolate::roots(&exposed, hosts, &door.routes);
+            door.routes.extend(more);
+        }
+    }
+
     /// What an Ingress shows as its addresses.
     pub(super) fn shown(&self, spec: &ClusterSpec, wanted: Option<IpAddr>) -> Vec<Shown> {
         let mut all = Vec::new();
@@ -107,6 +120,7 @@ impl Doors {
                     certs: door.certs,
                     strict_sni: protocol == Protocol::Https,
                     sources: SourceRules::default(),
+                    essential: true,
                     origin: Origin::new(cluster.clone(), format!("ingress.{protocol}")),
                 };
                 draft.listeners.insert(ListenerKey::tcp(door.address), listener);

@@ -1,7 +1,8 @@
 //! Pure. Whose each host is, and which hosts are served over TLS.
 //!
 //! A host belongs to the namespace that claimed it first, by a rule or by `tls`. An Ingress that is refused for its
-//! annotations claims all the same: a slip of the pen must not hand its traffic to a neighbour.
+//! annotations claims all the same: a slip of the pen must not hand its traffic to a neighbour. Nor does a path that
+//! nobody serves: see `isolate`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -32,9 +33,16 @@ impl Own {
 /// Whose the hosts of a cluster are.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
-    owners: HashMap<HostPattern, Arc<str>>,
+    owners: HashMap<HostPattern, Owner>,
     // Served over TLS, by namespace.
     secure: HashSet<(Arc<str>, HostPattern)>,
+}
+
+/// Who has a host: the namespace, and the Ingress by which it claimed it.
+#[derive(Debug)]
+pub(super) struct Owner {
+    pub(super) namespace: Arc<str>,
+    pub(super) origin: Origin,
 }
 
 impl Hosts {
@@ -65,13 +73,33 @@ impl Hosts {
     }
 
     /// Claims a host without a word if it is another's. True when it is this namespace's now.
-    pub(super) fn claim_quietly(&mut self, namespace: &Arc<str>, host: &HostPattern) -> bool {
-        self.owners.entry(host.clone()).or_insert_with(|| namespace.clone()) == namespace
+    pub(super) fn claim_quietly(&mut self, namespace: &Arc<str>, host: &HostPattern, origin: &Origin) -> bool {
+        let new = || Owner { namespace: namespace.clone(), origin: origin.clone() };
+        self.owners.entry(host.clone()).or_insert_with(new).namespace == *namespace
+    }
+
+    /// The hosts whose requests another namespace's wildcard or default host would get when no path of their own
+    /// matches; in order, each with its owner.
+    pub(super) fn exposed(&self) -> Vec<(&HostPattern, &Owner)> {
+        let is_exposed = |(host, owner): &(&HostPattern, &Owner)| {
+            let mut broader = broader(host).filter_map(|broader| self.owner(&broader));
+            // Its own wildcard is next in line, and looks after itself.
+            let next_is_own = broader.next().map(|next| next.namespace == owner.namespace);
+            next_is_own == Some(false)
+        };
+        let mut exposed: Vec<_> = self.owners.iter().filter(is_exposed).collect();
+        exposed.sort_by_key(|(host, _)| *host);
+        exposed
+    }
+
+    /// Who has a host.
+    pub(super) fn owner(&self, host: &HostPattern) -> Option<&Owner> {
+        self.owners.get(host)
     }
 
     /// Whether a namespace may use a host that nobody else has.
     pub(super) fn is_free_for(&self, namespace: &Arc<str>, host: &HostPattern) -> bool {
-        self.owners.get(host).is_none_or(|owner| owner == namespace)
+        self.owners.get(host).is_none_or(|owner| owner.namespace == *namespace)
     }
 
     /// Whether any Ingress of the namespace has TLS for the host: then all of its paths are served over it.
@@ -97,10 +125,10 @@ impl Hosts {
                 return None;
             }
         };
-        if self.claim_quietly(&name.namespace, &host) {
+        if self.claim_quietly(&name.namespace, &host, origin) {
             return Some(host);
         }
-        let owner = self.owners.get(&host).cloned().unwrap_or_default();
+        let owner = self.owners.get(&host).map(|owner| owner.namespace.clone()).unwrap_or_default();
         let what = if host == HostPattern::Any { "the default host".to_owned() } else { format!("host {host}") };
         let reason =
             format!("{what} belongs to namespace {owner}, which claimed it first; use another or ask its owner");
@@ -112,6 +140,11 @@ impl Hosts {
 /// Whether a certificate's or `tls` entry's pattern is for a host.
 pub(super) fn includes(pattern: &HostPattern, host: &HostPattern) -> bool {
     pattern == host || parent(host).as_ref() == Some(pattern)
+}
+
+/// Where the requests of a host go whose paths do not match, in turn.
+pub(super) fn broader(host: &HostPattern) -> impl Iterator<Item = HostPattern> {
+    parent(host).into_iter().chain((*host != HostPattern::Any).then_some(HostPattern::Any))
 }
 
 /// `*.example.test` of `shop.example.test`.

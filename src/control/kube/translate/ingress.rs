@@ -60,6 +60,7 @@ pub(super) fn ingresses(draft: &mut Draft<'_>, parsed: &mut Parsed) {
             draft.shown.push(Showing { target, shown: shown.into(), now });
         }
     }
+    writer.doors.isolate(&writer.hosts);
     let is_installed = class::is_installed(draft);
     writer.doors.open(draft, is_installed);
     parsed.sweep(draft);
@@ -135,7 +136,7 @@ impl Writer {
             }
         }
         let any = HostPattern::Any;
-        if self.hosts.claim_quietly(&asker.name.namespace, &any) {
+        if self.hosts.claim_quietly(&asker.name.namespace, &any, &asker.origin) {
             if !self.rooted.contains(&any) {
                 self.route(draft, asker, &any, PathMatch::any(), pool);
             }

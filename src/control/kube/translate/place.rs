@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::control::kube::objects::service::Service;
+use crate::model::intent::ListenerKey;
 use crate::model::problem::Origin;
 
 use super::Draft;
@@ -53,7 +54,10 @@ pub(super) fn on_offer(all: &[IpAddr]) -> String {
 /// Who has this socket, or one that overlaps with it.
 pub(super) fn holder<'d>(draft: &'d Draft<'_>, address: SocketAddr) -> Option<&'d Origin> {
     let places = draft.places.get(&address.port())?;
-    places.iter().find(|(ip, _)| overlap(*ip, address.ip())).map(|(_, origin)| origin)
+    let is_taken_by = |ip: IpAddr| {
+        ip == address.ip() || ListenerKey::tcp(SocketAddr::new(ip, address.port())).overlaps(ListenerKey::tcp(address))
+    };
+    places.iter().find(|(ip, _)| is_taken_by(*ip)).map(|(_, origin)| origin)
 }
 
 /// Takes a socket. Port 0 is a different one each time.
@@ -61,9 +65,4 @@ pub(super) fn take(draft: &mut Draft<'_>, address: SocketAddr, origin: &Origin) 
     if address.port() != 0 {
         draft.places.entry(address.port()).or_default().push((address.ip(), origin.clone()));
     }
-}
-
-/// A specific address would take its part of an unspecified one's traffic away.
-fn overlap(a: IpAddr, b: IpAddr) -> bool {
-    a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()))
 }

@@ -85,6 +85,8 @@ fn listener(name: String, pool: PoolName, sources: &SourceRules, origin: &Origin
         certs: Vec::new(),
         strict_sni: false,
         sources: sources.clone(),
+        // Else a Service on a port that something else has would take the whole edge out of its rotation.
+        essential: false,
         origin: origin.clone(),
     }
 }
