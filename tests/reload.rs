@@ -11,15 +11,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use rustls::HandshakeKind;
 use sluice::app;
 use sluice::control::file;
 use sluice::health;
-use sluice::model::intent::{Backend, PoolName, Probe};
+use sluice::model::intent::{Backend, PoolName, Probe, Protocol};
 use sluice::model::live::listener::Socket;
 use sluice::model::live::probe::Verdict;
 use sluice::model::live::{BackendState, ProbeState};
 use sluice::settings::Settings;
-use support::asked::{at, web};
+use support::asked::{at, pool, route, web};
+use support::tls::{Client, cert};
 use support::{Asked, Peer, Sluice, Wire, eventually, peer, soon};
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::Message as Frame;
@@ -145,8 +147,8 @@ async fn one_listener_that_cannot_bind_leaves_the_others() {
     let sluice = Sluice::start(Asked::stream(&[echo.address])).await;
     let mut client = Wire::to(sluice.address(web()).await).await;
     still_echoes(&mut client).await;
-    let stream = || sluice::model::intent::Protocol::Tcp;
-    let routes = || vec![support::asked::route("*", "/", "site")];
+    let stream = || Protocol::Tcp;
+    let routes = || vec![route("*", "/", "site")];
     let more = Asked::stream(&[echo.address]).listener(taken, "taken", stream(), routes()).listener(
         at(3),
         "third",
@@ -169,6 +171,31 @@ async fn a_keep_alive_client_sees_new_routes_with_its_next_request() {
     assert_eq!(client.get("a.test", "/").await.text(), "one");
     sluice.publish(&Asked::site(&[two.address]).into());
     assert_eq!(client.get("a.test", "/").await.text(), "two");
+}
+
+#[tokio::test]
+async fn a_ticket_from_before_a_swap_resumes_after_it() {
+    let peer = Peer::named("one").await;
+    // Another certificate each time, so that each swap makes a TLS configuration of its own.
+    let asked = || {
+        let routes = vec![route("*", "/", "site")];
+        Asked::default().listener(web(), "web", Protocol::Https, routes).pool("site", pool(&[peer.address])).cert(
+            web(),
+            "a",
+            cert(&["a.test"]),
+        )
+    };
+    let sluice = Sluice::start(asked()).await;
+    let address = sluice.address(web()).await;
+    let client = Client::offering(&["http/1.1"]);
+    let stream = client.connect(address, "a.test").await;
+    assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
+    // The ticket comes with the first bytes of the answer.
+    assert_eq!(Wire::new(stream).get("a.test", "/").await.status(), 200);
+    sluice.publish(&asked().into());
+    let stream = client.connect(address, "a.test").await;
+    assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
+    assert_eq!(Wire::new(stream).get("a.test", "/").await.status(), 200);
 }
 
 /// A WebSocket backend that echoes.

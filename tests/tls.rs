@@ -14,7 +14,6 @@ use hyper::body::Frame;
 use hyper::client::conn::http2::SendRequest;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::HandshakeKind;
 use sluice::model::intent::{Cert, Protocol};
 use sluice::model::outcome::Outcome;
 use support::asked::{pool, route, web};
@@ -270,20 +269,4 @@ async fn a_new_certificate_is_for_new_connections_and_old_ones_live_on() {
     let stream = Client::offering(&["http/1.1"]).connect(address, "a.test").await;
     assert!(showed(&stream, &new));
     assert_eq!(living.get("a.test", "/").await.status(), 200);
-}
-
-#[tokio::test]
-async fn a_session_from_before_a_swap_resumes_after_it() {
-    let peer = Peer::named("one").await;
-    let sluice = Sluice::start(secure(&[("a", &cert(&["a.test"]))], &peer)).await;
-    let address = sluice.address(web()).await;
-    let client = Client::offering(&["http/1.1"]);
-    let stream = client.connect(address, "a.test").await;
-    assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
-    // The ticket comes with the first bytes of the answer.
-    assert_eq!(Wire::new(stream).get("a.test", "/").await.status(), 200);
-    sluice.publish(&secure(&[("a", &cert(&["a.test"]))], &peer).into());
-    let stream = client.connect(address, "a.test").await;
-    assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
-    assert_eq!(Wire::new(stream).get("a.test", "/").await.status(), 200);
 }

@@ -39,7 +39,7 @@ words! {
     fn label {
         /// `allow` or `deny` rules.
         Source = "source",
-        /// The process is out of descriptors or of its connection limit.
+        /// The process is out of descriptors or memory.
         Capacity = "capacity",
         /// The listener left the configuration a moment ago, or is https and has no TLS side.
         NotServed = "not_served",
