@@ -10,15 +10,17 @@
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::SystemTime;
 
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
-use sluice::model::balance::{Picked, Tried};
+use sluice::model::balance::{Ask, Picked, Tried};
 use sluice::model::compile::compile;
 use sluice::model::host::HostPattern;
 use sluice::model::intent::{
-    Action, Backend, Balance, Intent, Listener, ListenerKey, PathMatch, Pool, PoolName, Protocol, Route, SourceRules,
+    Action, Backend, Balance, Intent, Limits, Listener, ListenerKey, PathMatch, Pool, PoolName, Protocol, Route,
+    SourceRules,
 };
 use sluice::model::live::Live;
 use sluice::model::problem::Origin;
@@ -43,6 +45,7 @@ fn intent(routes: usize) -> Intent {
     let name = |n: usize| PoolName::new(format!("home/default/app-{n}:http"));
     let route = |n: usize| Route {
         host: HostPattern::parse(&format!("app-{n}.example.test")).unwrap(),
+        alpn: Vec::new(),
         path: PathMatch::Prefix("/api/v1".into()),
         action: Action::Forward(name(n)),
         origin: origin.clone(),
@@ -59,6 +62,9 @@ fn intent(routes: usize) -> Intent {
         strict_sni: false,
         sources: SourceRules::default(),
         essential: true,
+        proxies: Vec::new(),
+        limits: Limits::default(),
+        flow_idle: None,
         origin: origin.clone(),
     };
     let mut intent = Intent::default();
@@ -110,7 +116,8 @@ fn pool(balance: Balance, backends: usize) -> (Live, Arc<PoolPlan>) {
 #[benches::in_turn(args = [(Balance::RoundRobin, 3), (Balance::RoundRobin, 300)], setup = pool)]
 #[benches::less_busy(args = [(Balance::LeastConnections, 3), (Balance::LeastConnections, 300)], setup = pool)]
 fn pick(given: (Live, Arc<PoolPlan>)) -> ((Live, Arc<PoolPlan>), Option<Picked>) {
-    let picked = black_box(&given.1).pick(&Tried::default(), black_box(0x1234_5678_9abc_def0));
+    let ask = Ask { chance: 0x1234_5678_9abc_def0, source: [192, 0, 2, 1].into(), now: Duration::ZERO };
+    let picked = black_box(&given.1).pick(&Tried::default(), &black_box(ask));
     (given, picked)
 }
 

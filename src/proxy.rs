@@ -7,13 +7,17 @@
 //! Knows nothing of who wrote the configuration.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::drain;
+use crate::model::balance::Ask;
 use crate::model::intent::ListenerKey;
 use crate::model::live::listener::Admitted;
-use crate::model::snapshot::Reader;
+use crate::model::snapshot::{PoolPlan, Reader};
 
 mod connect;
 mod http;
@@ -48,13 +52,16 @@ struct Worker {
     drain: drain::Watch,
     /// Pooled connections to backends.
     clients: http::Clients,
+    /// Where the time of picks begins; the same for all threads.
+    epoch: Instant,
     draws: Cell<u64>,
     busy: Rc<()>,
 }
 
 impl Worker {
-    fn new(reader: Reader, drain: drain::Watch, seed: u64) -> Self {
-        Self { reader, drain, clients: http::Clients::default(), draws: Cell::new(seed), busy: Rc::new(()) }
+    fn new(reader: Reader, drain: drain::Watch, epoch: Instant, seed: u64) -> Self {
+        let clients = http::Clients::default();
+        Self { reader, drain, clients, epoch, draws: Cell::new(seed), busy: Rc::new(()) }
     }
 
     /// A number of chance (SplitMix64): good enough to spread load, not for secrets.
@@ -65,6 +72,13 @@ impl Worker {
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         x ^ (x >> 31)
+    }
+
+    /// What a pick for this client goes by.
+    fn ask(&self, pool: &PoolPlan, source: IpAddr) -> Ask {
+        // Nobody else looks at the clock.
+        let now = if pool.intent.sticky.is_some() { self.epoch.elapsed() } else { Duration::ZERO };
+        Ask { chance: self.draw(), source, now }
     }
 
     /// Held by each connection, so that the thread knows when its last one ended.

@@ -17,7 +17,7 @@ use sluice::control::once::{Once, once};
 use sluice::model::compile::compile;
 use sluice::model::host::HostPattern;
 use sluice::model::intent::{
-    Action, Backend, Cert, CertName, Intent, Listener, ListenerKey, PathMatch, Pool, PoolName, Protocol, Route,
+    Action, Backend, Cert, CertName, Intent, Limits, Listener, ListenerKey, PathMatch, Pool, PoolName, Protocol, Route,
     SourceRules,
 };
 use sluice::model::live::Live;
@@ -162,6 +162,7 @@ fn pages_with_everything() -> Pages {
     let pool = PoolName::new("site");
     let route = Route {
         host: HostPattern::Any,
+        alpn: Vec::new(),
         path: PathMatch::any(),
         action: Action::Forward(pool.clone()),
         origin: origin.clone(),
@@ -174,6 +175,9 @@ fn pages_with_everything() -> Pages {
         certs: Vec::new(),
         strict_sni: false,
         essential: true,
+        proxies: Vec::new(),
+        limits: Limits::default(),
+        flow_idle: None,
         sources: SourceRules::default(),
         origin: origin.clone(),
     };

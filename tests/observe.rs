@@ -16,8 +16,8 @@ use sluice::drain;
 use sluice::model::compile::compile;
 use sluice::model::host::HostPattern;
 use sluice::model::intent::{
-    Action, Admin, Backend, Cert, CertName, Intent, Listener, ListenerKey, PathMatch, Pool, PoolName, Protocol, Route,
-    SourceRules,
+    Action, Admin, Backend, Cert, CertName, Intent, Limits, Listener, ListenerKey, PathMatch, Pool, PoolName, Protocol,
+    Route, SourceRules,
 };
 use sluice::model::live::listener::{Admitted, Socket};
 use sluice::model::live::probe::Verdict;
@@ -45,6 +45,7 @@ fn listener(name: &str, protocol: Protocol, routes: &[(&str, &str, &str)]) -> Ar
     let origin = Origin::new("file", format!("listener {name}"));
     let route = |(host, path, pool): &(&str, &str, &str)| Route {
         host: HostPattern::parse(host).unwrap(),
+        alpn: Vec::new(),
         path: PathMatch::Prefix((*path).into()),
         action: Action::Forward(PoolName::new(*pool)),
         origin: origin.clone(),
@@ -57,6 +58,9 @@ fn listener(name: &str, protocol: Protocol, routes: &[(&str, &str, &str)]) -> Ar
         strict_sni: false,
         sources: SourceRules::default(),
         essential: true,
+        proxies: Vec::new(),
+        limits: Limits::default(),
+        flow_idle: None,
         origin: origin.clone(),
     })
 }
@@ -75,7 +79,7 @@ fn intent() -> Intent {
         .listeners
         .insert(ListenerKey::tcp(at("127.0.0.1:2222")), listener("ssh", Protocol::Tcp, &[("*", "/", "ssh")]));
     let one = Backend { instance: "pod-1".into(), ..Backend::new(at("10.0.0.1:80")) };
-    let successor = Backend { instance: "pod-2".into(), ..one };
+    let successor = Backend { instance: "pod-2".into(), ..one.clone() };
     let ending = Backend { admin: Admin::Drain, ..one };
     intent.pools.extend([
         pool("site", vec![ending, successor, Backend { weight: 0, ..Backend::new(at("10.0.0.2:80")) }]),
@@ -460,7 +464,9 @@ async fn the_snapshot_page_shows_the_plan_and_no_key() {
     assert_eq!((&web["name"], &web["address"], &web["origin"]), (&json!("web"), &json!("127.0.0.1:8080"), &origin));
     assert_eq!(
         web["routes"][0],
-        json!({"host": "shop.test", "match": "prefix", "path": "/cart", "target": {"pool": ODD}, "origin": origin})
+        json!({
+            "host": "shop.test", "alpn": [], "match": "prefix", "path": "/cart", "target": {"pool": ODD}, "origin": origin
+        })
     );
     let site = &snapshot["pools"][1];
     assert_eq!((&site["balance"], &site["when_down"]), (&json!("round-robin"), &json!("try")));

@@ -88,15 +88,15 @@ fn overlap(key: ListenerKey, later: &Listener, first: ListenerKey, held: &Origin
 }
 
 /// Which requests a route is for: two routes with one slot cannot both be served.
-type Slot<'f> = (&'f HostPattern, u8, &'f str);
+type Slot<'f> = (&'f HostPattern, &'f [Arc<str>], u8, &'f str);
 
 fn slot(route: &Route) -> Slot<'_> {
-    let Route { host, path, action: _, origin: _ } = route;
+    let Route { host, alpn, path, action: _, origin: _ } = route;
     match path {
-        PathMatch::Exact(path) => (host, 0, path),
+        PathMatch::Exact(path) => (host, alpn, 0, path),
         // The route table makes no difference between /foo and /foo/ either.
-        PathMatch::Prefix(path) => (host, 1, path.trim_end_matches('/')),
-        PathMatch::Regex(expression) => (host, 2, expression),
+        PathMatch::Prefix(path) => (host, alpn, 1, path.trim_end_matches('/')),
+        PathMatch::Regex(expression) => (host, alpn, 2, expression),
     }
 }
 
@@ -123,9 +123,20 @@ fn unite<'f>(
                 return;
             }
             // Whole, without `..`: of a field that is added it must be said here what the union has. The name, the
-            // ranges and the origin are those of the first; protocol and ranges were looked at above.
-            let Listener { name: _, protocol: _, routes: _, certs, strict_sni, essential, sources: _, origin: _ } =
-                &**later;
+            // ranges, the limits and the origin are those of the first; what guards was compared above.
+            let Listener {
+                name: _,
+                protocol: _,
+                routes: _,
+                certs,
+                strict_sni,
+                essential,
+                sources: _,
+                proxies: _,
+                limits: _,
+                flow_idle: _,
+                origin: _,
+            } = &**later;
             let name = held.get().name.clone();
             let routes = free_routes(key, later, &name, taken, problems);
             let certs: Vec<_> = certs.iter().filter(|c| !held.get().certs.contains(c)).collect();
@@ -159,6 +170,15 @@ fn cannot_share(key: ListenerKey, held: &Listener, later: &Listener) -> Option<S
             held.origin
         ));
     }
+    // A header that one owner trusts would name clients to the other; a limit of one would be shared by both.
+    let guards = |l: &Listener| (l.proxies.clone(), l.limits, l.flow_idle);
+    if guards(later) != guards(held) && guards(later) != Default::default() {
+        return Some(format!(
+            "asks for other limits or PROXY protocol sources on {address} than {}, which has it; choose another address \
+             or the same ones",
+            held.origin
+        ));
+    }
     None
 }
 
@@ -180,7 +200,7 @@ fn free_routes<'f>(
             Some(first) if first.action == route.action => {}
             // Nobody asked for it: whoever has the host's root keeps broader routes out as well.
             Some(_) if route.action == Action::NotFound => {}
-            Some(first) if listener.protocol == Protocol::Tcp => problems.push(Problem::new(
+            Some(first) if matches!(listener.protocol, Protocol::Tcp | Protocol::Udp) => problems.push(Problem::new(
                 &route.origin,
                 format!("{} is already given to {}, which keeps it; choose another address", key.address, first.origin),
             )),

@@ -168,7 +168,7 @@ fn the_loop_may_run_on_a_current_thread_runtime() {
 }
 
 fn tcp_listener() -> crate::model::intent::Listener {
-    use crate::model::intent::{Listener, Protocol, SourceRules};
+    use crate::model::intent::{Limits, Listener, Protocol, SourceRules};
     Listener {
         name: "a".into(),
         protocol: Protocol::Tcp,
@@ -177,6 +177,9 @@ fn tcp_listener() -> crate::model::intent::Listener {
         strict_sni: false,
         sources: SourceRules::default(),
         essential: true,
+        proxies: Vec::new(),
+        limits: Limits::default(),
+        flow_idle: None,
         origin: Origin::new("demo", "a"),
     }
 }

@@ -17,7 +17,9 @@ use crate::net::socket;
 pub async fn check(address: SocketAddr, probe: &Probe) -> Result<(), String> {
     match &probe.kind {
         ProbeKind::Tcp => connect(address, probe.timeout).await.map(drop),
-        ProbeKind::Http { path, host, port } => {
+        // Neither TLS nor gRPC can be asked for yet: no source writes them.
+        ProbeKind::Grpc { .. } => connect(address, probe.timeout).await.map(drop),
+        ProbeKind::Http { path, host, port, tls: _ } => {
             let address = SocketAddr::new(address.ip(), port.unwrap_or(address.port()));
             let host = host.as_deref().map_or_else(|| address.to_string(), str::to_owned);
             match tokio::time::timeout(probe.timeout, status(address, path, &host, probe.timeout)).await {
@@ -79,7 +81,7 @@ mod tests {
     }
 
     fn http() -> Probe {
-        let kind = ProbeKind::Http { path: "/healthz".into(), host: None, port: None };
+        let kind = ProbeKind::Http { path: "/healthz".into(), host: None, port: None, tls: false };
         Probe { kind, ..Probe::default() }
     }
 

@@ -5,6 +5,9 @@
 //! drawn by weight from those that are, so that the neighbour of a dead backend does not take its whole share. Backups
 //! serve when no other backend is available; when none is at all, every ready one is tried again (fail open).
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use super::intent::{Admin, Balance, WhenDown};
 use super::live::Lease;
 use super::snapshot::{BackendPlan, PoolPlan};
@@ -71,6 +74,18 @@ impl Tried {
     }
 }
 
+/// What a pick goes by, beside what is live.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// A number of chance.
+    pub chance: u64,
+    /// The client.
+    pub source: IpAddr,
+    /// The time since a moment that is the same for all who ask. Only pools that are sticky look at it; who asks
+    /// another may leave it at zero.
+    pub now: Duration,
+}
+
 /// What a pick found.
 #[derive(Debug)]
 pub struct Picked {
@@ -81,11 +96,12 @@ pub struct Picked {
 }
 
 impl PoolPlan {
-    /// Picks a backend that was not tried yet. `draw` is a number of chance. `None`: there is none that may be tried.
-    pub fn pick(&self, tried: &Tried, draw: u64) -> Option<Picked> {
+    /// Picks a backend that was not tried yet. `None`: there is none that may be tried.
+    pub fn pick(&self, tried: &Tried, ask: &Ask) -> Option<Picked> {
+        let draw = ask.chance;
         let index = match self.intent.balance {
-            Balance::RoundRobin => self.in_turn(tried, draw),
-            Balance::LeastConnections => self.less_busy(tried, draw),
+            Balance::RoundRobin | Balance::HashSource | Balance::First => self.in_turn(tried, draw),
+            Balance::LeastConnections | Balance::RandomTwo => self.less_busy(tried, draw),
         };
         let index = index.or_else(|| self.any(tried, draw, |b| b.backup && b.is_available()));
         let index = index.or_else(|| {

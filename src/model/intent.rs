@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,13 @@ use super::host::HostPattern;
 use super::problem::Origin;
 use super::secret::Secret;
 
+pub mod pool;
 mod text;
+
+pub use pool::{
+    Admin, Agent, Backend, Balance, Ejection, NamedBackend, Pool, Probe, ProbeKind, ProxyVersion, Queue, Sticky,
+    Timeouts, WhenDown,
+};
 
 /// Everything that was asked, by one source or by all.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -53,6 +60,16 @@ impl ListenerKey {
         Self { transport: Transport::Tcp, address }
     }
 
+    /// The key of a UDP listener.
+    pub fn udp(address: SocketAddr) -> Self {
+        Self { transport: Transport::Udp, address }
+    }
+
+    /// The key of a listener that speaks `protocol`.
+    pub fn of(protocol: Protocol, address: SocketAddr) -> Self {
+        Self { transport: protocol.transport(), address }
+    }
+
     /// Whether two different sockets cannot both have what they ask for: a specific address takes its part of an
     /// unspecified one's traffic away, or cannot be opened beside it. Port 0 is another one each time.
     pub fn overlaps(self, other: Self) -> bool {
@@ -72,10 +89,24 @@ impl ListenerKey {
 pub enum Protocol {
     /// Bytes, relayed as they are.
     Tcp,
+    /// Datagrams, relayed as they are; those of one client address belong together (a *flow*).
+    Udp,
+    /// TLS that is not ended here: routed by the server name in the clear part of its first message.
+    TlsPassthrough,
     /// HTTP/1.1 in the clear.
     Http,
     /// TLS ended here, then HTTP/2 or HTTP/1.1 as ALPN says.
     Https,
+}
+
+impl Protocol {
+    /// What it is carried by.
+    pub fn transport(self) -> Transport {
+        match self {
+            Self::Udp => Transport::Udp,
+            Self::Tcp | Self::TlsPassthrough | Self::Http | Self::Https => Transport::Tcp,
+        }
+    }
 }
 
 /// One thing to listen on.
@@ -85,7 +116,8 @@ pub struct Listener {
     pub name: Arc<str>,
     /// What is spoken.
     pub protocol: Protocol,
-    /// Where what arrives goes. `tcp` uses the first route that has a pool and looks at nothing else of it.
+    /// Where what arrives goes. `tcp` and `udp` use the first route that has a pool and look at nothing else of it;
+    /// `tls-passthrough` looks at the host (the server name) and the ALPN.
     pub routes: Vec<Route>,
     /// Certificates to choose from by SNI (`https` only). The first is used when no name matches if `strict_sni` is
     /// false.
@@ -95,6 +127,13 @@ pub struct Listener {
     pub strict_sni: bool,
     /// Which sources may connect.
     pub sources: SourceRules,
+    /// Sources whose connections begin with a PROXY protocol header, which names the client. Connections of others are
+    /// closed unread. Empty: no header is expected of anyone.
+    pub proxies: Vec<IpNet>,
+    /// How much may come in.
+    pub limits: Limits,
+    /// How long a flow lives without a datagram in either direction (`udp` only). `None`: 60 s, and 10 s on port 53.
+    pub flow_idle: Option<Duration>,
     /// Readiness waits until its socket is open. Never for what anyone in a cluster may ask for.
     pub essential: bool,
     /// Who asked first.
@@ -110,11 +149,38 @@ pub struct SourceRules {
     pub deny: Vec<IpNet>,
 }
 
+/// How much may come in by one address of a listener. A *source* is an IPv4 address, or the /64 of an IPv6 address.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Limits {
+    /// Connections open at once; for `udp`, flows remembered at once, of which the longest unused one gives way. 0: no
+    /// limit of its own for connections, 65,536 for flows.
+    pub connections: u32,
+    /// Connections (or flows) of one source open at once; 0: no limit.
+    pub per_source: u32,
+    /// New connections (or flows) of one source in a time.
+    pub rate: Option<Rate>,
+    /// Bytes per second in each direction, of one connection.
+    pub connection_bandwidth: Option<NonZeroU64>,
+    /// Bytes per second in each direction, of all connections together.
+    pub bandwidth: Option<NonZeroU64>,
+}
+
+/// So many in a time; a burst of that many is let through at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rate {
+    /// How many, at least 1.
+    pub count: u32,
+    /// In this time: a second, a minute or an hour.
+    pub per: Duration,
+}
+
 /// Which requests go where.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Route {
-    /// For which hosts.
+    /// For which hosts; for `tls-passthrough`, for which server names.
     pub host: HostPattern,
+    /// For clients that offer one of these application protocols (`tls-passthrough` only); empty: for all.
+    pub alpn: Vec<Arc<str>>,
     /// For which paths.
     pub path: PathMatch,
     /// What is done.
@@ -189,152 +255,6 @@ name_type!(
     /// The name of a certificate, unique over all sources.
     CertName
 );
-
-/// Backends that serve the same thing, and how to choose among them.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Pool {
-    /// How a backend is picked.
-    pub balance: Balance,
-    /// How backends are checked; `None` takes each as up.
-    pub probe: Option<Probe>,
-    /// How long each step may take.
-    pub timeouts: Timeouts,
-    /// How often another backend is tried after a failure, 0 to 10.
-    pub retries: u8,
-    /// What to do when no backend is available.
-    pub when_down: WhenDown,
-    /// The backends, in the order given.
-    pub backends: Vec<Backend>,
-    /// Its source cannot fill it and has told why, so that nobody tells once more that it has no backend.
-    pub is_refused: bool,
-    /// Who asked.
-    pub origin: Origin,
-}
-
-impl Pool {
-    /// A pool with every default and no backend.
-    pub fn new(origin: Origin) -> Self {
-        Self {
-            balance: Balance::default(),
-            probe: Some(Probe::default()),
-            timeouts: Timeouts::default(),
-            retries: 2,
-            when_down: WhenDown::default(),
-            backends: Vec::new(),
-            is_refused: false,
-            origin,
-        }
-    }
-}
-
-/// How a backend is picked.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub enum Balance {
-    /// Each in turn, as often as its weight says.
-    #[default]
-    RoundRobin,
-    /// The less busy of two drawn by weight.
-    LeastConnections,
-}
-
-/// What to do when no backend of a pool is available.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub enum WhenDown {
-    /// Try them all the same: a wrong probe must not take a site down (fail open).
-    #[default]
-    Try,
-    /// Refuse at once.
-    Refuse,
-}
-
-/// How backends of a pool are checked.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Probe {
-    /// What is tried.
-    pub kind: ProbeKind,
-    /// Time between two checks, at least 100 ms.
-    pub every: Duration,
-    /// How long one check may take.
-    pub timeout: Duration,
-    /// Failures in a row until a backend is down, at least 1.
-    pub fall: u32,
-    /// Successes in a row until a backend is up again, at least 1.
-    pub rise: u32,
-}
-
-impl Default for Probe {
-    fn default() -> Self {
-        Self { kind: ProbeKind::Tcp, every: Duration::from_secs(1), timeout: Duration::from_secs(1), fall: 2, rise: 1 }
-    }
-}
-
-/// What a check tries.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum ProbeKind {
-    /// A connection can be opened.
-    Tcp,
-    /// `GET` of the path answers with a status from 200 to 399.
-    Http {
-        /// The request target, beginning with `/`.
-        path: Arc<str>,
-        /// The Host header; the backend's address when not given.
-        host: Option<Arc<str>>,
-        /// Another port than the backend's own.
-        port: Option<u16>,
-    },
-}
-
-/// How long each step towards a backend may take.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Timeouts {
-    /// To open a connection.
-    pub connect: Duration,
-    /// From the end of the request's head to the head of the answer.
-    pub response: Duration,
-    /// Without a byte in either direction, for `tcp` and for upgraded connections.
-    pub idle: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(1), response: Duration::from_secs(60), idle: Duration::from_secs(3600) }
-    }
-}
-
-/// One place traffic can go.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Backend {
-    /// Where it is dialled.
-    pub address: SocketAddr,
-    /// Who lives there: a pod's UID or a node's name; empty from the file. A re-used address with another instance
-    /// starts with clean counters and a clean verdict.
-    pub instance: Arc<str>,
-    /// Share of the traffic, 0 to 256; 0 takes none.
-    pub weight: u16,
-    /// What its owner wishes.
-    pub admin: Admin,
-    /// Used only when no other backend is available.
-    pub backup: bool,
-}
-
-impl Backend {
-    /// A ready backend of weight 1.
-    pub fn new(address: SocketAddr) -> Self {
-        Self { address, instance: "".into(), weight: 1, admin: Admin::Ready, backup: false }
-    }
-}
-
-/// What the owner of a backend wishes, as opposed to what probes find.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Admin {
-    /// Takes traffic.
-    #[default]
-    Ready,
-    /// Finishes what it has, takes nothing new.
-    Drain,
-    /// Takes nothing.
-    Maintain,
-}
 
 /// A certificate chain and its key, parsed from PEM at the door of its source.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,6 +1,7 @@
 //! Reach a backend: pick, connect, and when that fails pick another, before any byte was sent.
 
 use std::io;
+use std::net::IpAddr;
 
 use tokio::net::TcpStream;
 use tracing::debug;
@@ -22,10 +23,15 @@ pub(super) struct Reached {
 
 /// Opens a connection to a backend of the pool that is not among `tried`; each failure is counted and another backend
 /// is tried, as often as the pool's retries allow. What was tried is added to `tried`.
-pub(super) async fn connect(worker: &Worker, pool: &PoolPlan, tried: &mut Tried) -> Result<Reached, Outcome> {
+pub(super) async fn connect(
+    worker: &Worker,
+    pool: &PoolPlan,
+    source: IpAddr,
+    tried: &mut Tried,
+) -> Result<Reached, Outcome> {
     let mut why = Outcome::NoBackend;
     for attempt in 0..=pool.intent.retries {
-        let Some(picked) = pool.pick(tried, worker.draw()) else { break };
+        let Some(picked) = pool.pick(tried, &worker.ask(pool, source)) else { break };
         if attempt > 0 {
             pool.state.retried();
         }

@@ -54,7 +54,9 @@ fn admission(snapshot: &Snapshot, key: &ListenerKey, peer: SocketAddr) -> Admiss
             (Protocol::Https, Some(tls)) => Admission::Https(tls.config.clone()),
             (Protocol::Http, _) => Admission::Http,
             // Compile gives every https listener its TLS side; without one nothing may be served in the clear.
-            (Protocol::Https, None) => Admission::Refused(Refusal::NotServed),
+            (Protocol::Https, None) | (Protocol::TlsPassthrough | Protocol::Udp, _) => {
+                Admission::Refused(Refusal::NotServed)
+            }
         },
     }
 }
@@ -95,7 +97,7 @@ fn canonical(peer: SocketAddr) -> SocketAddr {
 mod tests {
     use super::*;
     use crate::model::compile::compile;
-    use crate::model::intent::{Intent, Listener, SourceRules};
+    use crate::model::intent::{Intent, Limits, Listener, SourceRules};
     use crate::model::live::Live;
     use crate::model::problem::Origin;
 
@@ -107,6 +109,9 @@ mod tests {
             certs: vec![],
             strict_sni: false,
             essential: true,
+            proxies: Vec::new(),
+            limits: Limits::default(),
+            flow_idle: None,
             sources: SourceRules { allow: vec![], deny: vec![deny.parse().unwrap()] },
             origin: Origin::new("file", "listener web"),
         };

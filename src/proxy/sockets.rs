@@ -79,12 +79,14 @@ impl Proxy {
         drain: &drain::Watch,
     ) -> io::Result<Self> {
         let (force, forced) = watch::channel(false);
+        let epoch = Instant::now();
         let mut threads = Vec::with_capacity(settings.workers);
         for shard in 1..=settings.workers.max(1) {
             // Unbounded, since only the supervisor sends, a few words per listener and change.
             let (commands, inbox) = mpsc::unbounded_channel();
             let handle = thread::spawn(Birth {
                 shard,
+                epoch,
                 seed: settings.seed.wrapping_add(shard as u64),
                 snapshots: snapshots.clone(),
                 drain: drain.clone(),

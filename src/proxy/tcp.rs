@@ -20,7 +20,7 @@ pub(super) async fn serve(worker: Rc<Worker>, connection: Connection, mut client
         connection.admitted.end(Outcome::NoBackend);
         return;
     };
-    let reached = match connect::connect(&worker, &pool, &mut Tried::default()).await {
+    let reached = match connect::connect(&worker, &pool, connection.peer.ip(), &mut Tried::default()).await {
         Ok(reached) => reached,
         Err(outcome) => {
             debug!(listener = %connection.key, pool = %pool.name, client = %connection.peer, "no backend: closed");

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tracing::error;
 
 use super::{Worker, listener};
@@ -31,6 +32,8 @@ pub(super) enum Command {
 pub(super) struct Birth {
     /// Its shard of every counter, from 1.
     pub(super) shard: usize,
+    /// Where the time of picks begins.
+    pub(super) epoch: Instant,
     /// Starts the thread's draws of chance.
     pub(super) seed: u64,
     pub(super) snapshots: Arc<Snapshots>,
@@ -55,10 +58,10 @@ pub(super) fn spawn(birth: Birth) -> io::Result<JoinHandle<()>> {
 }
 
 async fn live(birth: Birth) {
-    let Birth { seed, snapshots, drain, mut force, mut commands, .. } = birth;
+    let Birth { epoch, seed, snapshots, drain, mut force, mut commands, .. } = birth;
     let mut changed = snapshots.changed();
     let guard = drain.guard();
-    let worker = Rc::new(Worker::new(snapshots.reader(), drain, seed));
+    let worker = Rc::new(Worker::new(snapshots.reader(), drain, epoch, seed));
     let mut accepting = Accepting::default();
     loop {
         tokio::select! {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sluice::model::host::HostPattern;
 use sluice::model::intent::{
-    Action, Backend, Cert, CertName, Intent, Listener, ListenerKey, PathMatch, Pool, PoolName, Protocol, Route,
+    Action, Backend, Cert, CertName, Intent, Limits, Listener, ListenerKey, PathMatch, Pool, PoolName, Protocol, Route,
     SourceRules,
 };
 use sluice::model::problem::Origin;
@@ -39,6 +39,7 @@ pub fn origin(object: &str) -> Origin {
 pub fn route(host: &str, path: &str, pool: &str) -> Route {
     Route {
         host: HostPattern::parse(host).unwrap(),
+        alpn: Vec::new(),
         path: PathMatch::Prefix(path.into()),
         action: Action::Forward(PoolName::new(pool)),
         origin: origin("route"),
@@ -72,6 +73,9 @@ impl Asked {
             strict_sni: false,
             sources: SourceRules::default(),
             essential: true,
+            proxies: Vec::new(),
+            limits: Limits::default(),
+            flow_idle: None,
             origin: origin("listener"),
         };
         self.0.listeners.insert(key, Arc::new(listener));

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::model::intent::{
-    Action, Backend, Cert, CertName, Intent, Listener, ListenerKey, PathMatch, Pool, PoolName, Probe, ProbeKind, Route,
-    SourceRules, Timeouts, WhenDown,
+    Action, Agent, Backend, Cert, CertName, Ejection, Intent, Limits, Listener, ListenerKey, NamedBackend, PathMatch,
+    Pool, PoolName, Probe, ProbeKind, Queue, Rate, Route, SourceRules, Sticky, Timeouts, WhenDown,
 };
 use crate::model::problem::{Origin, Problem};
 
@@ -30,8 +30,20 @@ fn problem_of(problem: &Problem) -> Value {
 }
 
 fn listener_of(key: &ListenerKey, listener: &Listener) -> Value {
-    let Listener { name, protocol, routes, certs, strict_sni, essential, sources: SourceRules { allow, deny }, origin } =
-        listener;
+    let Listener {
+        name,
+        protocol,
+        routes,
+        certs,
+        strict_sni,
+        essential,
+        sources: SourceRules { allow, deny },
+        proxies,
+        limits,
+        flow_idle,
+        origin,
+    } = listener;
+    let Limits { connections, per_source, rate, connection_bandwidth, bandwidth } = limits;
     let ranges = |ranges: &[ipnet::IpNet]| ranges.iter().map(ToString::to_string).collect::<Vec<_>>();
     json!({
         "name": &**name,
@@ -39,6 +51,14 @@ fn listener_of(key: &ListenerKey, listener: &Listener) -> Value {
         "protocol": protocol.to_string(),
         "allow": ranges(allow),
         "deny": ranges(deny),
+        "accept_proxy_protocol": ranges(proxies),
+        "max_connections": connections,
+        "per_source": {
+            "connections": per_source,
+            "rate": rate.map(|Rate { count, per }| json!({ "count": count, "per": per.as_secs_f64() })),
+        },
+        "bandwidth": { "connection": connection_bandwidth, "total": bandwidth },
+        "flow_idle": flow_idle.map(|idle| idle.as_secs_f64()),
         "certificates": certs.iter().map(CertName::as_str).collect::<Vec<_>>(),
         "strict_sni": strict_sni,
         "essential": essential,
@@ -48,7 +68,7 @@ fn listener_of(key: &ListenerKey, listener: &Listener) -> Value {
 }
 
 fn route_of(route: &Route) -> Value {
-    let Route { host, path, action, origin } = route;
+    let Route { host, alpn, path, action, origin } = route;
     let path = match path {
         PathMatch::Exact(path) => json!({ "exact": &**path }),
         PathMatch::Prefix(path) => json!({ "prefix": &**path }),
@@ -59,24 +79,54 @@ fn route_of(route: &Route) -> Value {
         Action::RedirectHttps { port } => json!({ "redirect_https_port": port }),
         Action::NotFound => json!({ "answer": 404 }),
     };
-    json!({ "host": host.to_string(), "path": path, "action": action, "origin": origin_of(origin) })
+    let alpn: Vec<&str> = alpn.iter().map(|protocol| &**protocol).collect();
+    json!({ "host": host.to_string(), "alpn": alpn, "path": path, "action": action, "origin": origin_of(origin) })
 }
 
 fn pool_of(name: &PoolName, pool: &Pool) -> Value {
-    let Pool { balance, probe, timeouts, retries, when_down, backends, is_refused: _, origin } = pool;
-    let Timeouts { connect, response, idle } = timeouts;
+    let Pool {
+        balance,
+        sticky,
+        probe,
+        agent,
+        ejection,
+        slow_start,
+        max_connections,
+        queue: Queue { length, wait },
+        send_proxy,
+        timeouts,
+        retries,
+        when_down,
+        backends,
+        names,
+        is_refused: _,
+        origin,
+    } = pool;
+    let Timeouts { connect, response, idle, half_closed, stall } = timeouts;
     json!({
         "name": name.as_str(),
         "balance": balance.to_string(),
+        "sticky": sticky.map(|Sticky { timeout }| json!({ "by": "source", "timeout": timeout.as_secs_f64() })),
         "probe": probe.as_ref().map(probe_of),
+        "agent": agent.as_ref().map(|Agent { port, every }| json!({ "port": port, "every": every.as_secs_f64() })),
+        "ejection": ejection.map(|Ejection { failures, time }| {
+            json!({ "failures": failures, "time": time.as_secs_f64() })
+        }),
+        "slow_start": slow_start.as_secs_f64(),
+        "max_connections": max_connections,
+        "queue": { "length": length, "wait": wait.as_secs_f64() },
+        "send_proxy_protocol": send_proxy.map(|version| version.to_string()),
         "timeouts": {
             "connect": connect.as_secs_f64(),
             "response": response.as_secs_f64(),
             "idle": idle.as_secs_f64(),
+            "half_closed": half_closed.as_secs_f64(),
+            "stall": stall.as_secs_f64(),
         },
         "retries": retries,
         "when_down": match when_down { WhenDown::Try => "try", WhenDown::Refuse => "refuse" },
         "backends": backends.iter().map(backend_of).collect::<Vec<_>>(),
+        "names": names.iter().map(name_of).collect::<Vec<_>>(),
         "origin": origin_of(origin),
     })
 }
@@ -85,9 +135,10 @@ fn probe_of(probe: &Probe) -> Value {
     let Probe { kind, every, timeout, fall, rise } = probe;
     let kind = match kind {
         ProbeKind::Tcp => json!("tcp"),
-        ProbeKind::Http { path, host, port } => {
-            json!({ "http": { "path": &**path, "host": host.as_deref(), "port": port } })
+        ProbeKind::Http { path, host, port, tls } => {
+            json!({ "http": { "path": &**path, "host": host.as_deref(), "port": port, "tls": tls } })
         }
+        ProbeKind::Grpc { service, port } => json!({ "grpc": { "service": &**service, "port": port } }),
     };
     json!({
         "kind": kind,
@@ -99,10 +150,22 @@ fn probe_of(probe: &Probe) -> Value {
 }
 
 fn backend_of(backend: &Backend) -> Value {
-    let Backend { address, instance, weight, admin, backup } = backend;
+    let Backend { address, instance, node, weight, admin, backup } = backend;
     json!({
         "address": address.to_string(),
         "instance": &**instance,
+        "node": &**node,
+        "weight": weight,
+        "state": admin.to_string(),
+        "backup": backup,
+    })
+}
+
+fn name_of(name: &NamedBackend) -> Value {
+    let NamedBackend { host, port, weight, admin, backup } = name;
+    json!({
+        "host": &**host,
+        "port": port,
         "weight": weight,
         "state": admin.to_string(),
         "backup": backup,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::intent::Limits;
 use crate::model::intent::{Action, Backend, Cert, CertName, Pool, PoolName, SourceRules};
 use crate::model::secret::Secret;
 
@@ -15,6 +16,7 @@ fn key(port: u16) -> ListenerKey {
 fn route(source: &str, host: &str, path: &str, pool: &str) -> Route {
     Route {
         host: HostPattern::parse(host).unwrap(),
+        alpn: Vec::new(),
         path: PathMatch::Prefix(path.into()),
         action: Action::Forward(PoolName::new(pool)),
         origin: Origin::new(source, format!("route {host}{path}")),
@@ -30,6 +32,9 @@ fn listener(source: &str, protocol: Protocol, routes: Vec<Route>) -> Listener {
         strict_sni: false,
         sources: SourceRules::default(),
         essential: true,
+        proxies: Vec::new(),
+        limits: Limits::default(),
+        flow_idle: None,
         origin: Origin::new(source, "listener web"),
     }
 }

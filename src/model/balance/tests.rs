@@ -9,6 +9,10 @@ use crate::model::live::{Live, probe::Verdict};
 use crate::model::problem::Origin;
 use crate::model::snapshot::Snapshot;
 
+fn ask(chance: u64) -> Ask {
+    Ask { chance, source: IpAddr::from([192, 0, 2, 1]), now: Duration::ZERO }
+}
+
 fn pool(balance: Balance, weights: &[u16], edit: impl FnOnce(&mut Pool)) -> (Live, Arc<PoolPlan>) {
     let live = Live::new(1);
     let mut pool = Pool::new(Origin::new("test", "pool p"));
@@ -34,7 +38,7 @@ fn down(plan: &PoolPlan, index: usize) {
 fn shares(plan: &PoolPlan, picks: u64) -> Vec<u64> {
     let mut counts = vec![0; plan.backends.len()];
     for n in 0..picks {
-        counts[plan.pick(&Tried::default(), scatter(n)).unwrap().index] += 1;
+        counts[plan.pick(&Tried::default(), &ask(scatter(n))).unwrap().index] += 1;
     }
     counts
 }
@@ -42,7 +46,7 @@ fn shares(plan: &PoolPlan, picks: u64) -> Vec<u64> {
 #[test]
 fn a_round_gives_each_its_weight_evenly_spread() {
     let (_live, plan) = pool(Balance::RoundRobin, &[3, 1], |_| {});
-    let round: Vec<_> = (0..8).map(|_| plan.pick(&Tried::default(), 0).unwrap().index).collect();
+    let round: Vec<_> = (0..8).map(|_| plan.pick(&Tried::default(), &ask(0)).unwrap().index).collect();
     assert_eq!(round, [0, 0, 1, 0, 0, 0, 1, 0]);
 }
 
@@ -80,7 +84,7 @@ fn a_pool_that_is_down_fails_open_or_refuses_as_asked() {
     assert_eq!(plan.state.failed_opens(), 100);
     let (_live, plan) = pool(Balance::RoundRobin, &[1], |p| p.when_down = WhenDown::Refuse);
     down(&plan, 0);
-    assert!(plan.pick(&Tried::default(), 0).is_none());
+    assert!(plan.pick(&Tried::default(), &ask(0)).is_none());
 }
 
 #[test]
@@ -89,7 +93,7 @@ fn nothing_is_tried_twice() {
         let (_live, plan) = pool(balance, &[1, 1, 1], |_| {});
         let mut tried = Tried::default();
         let mut seen = Vec::new();
-        while let Some(picked) = plan.pick(&tried, seen.len() as u64 * 7) {
+        while let Some(picked) = plan.pick(&tried, &ask(seen.len() as u64 * 7)) {
             tried.add(picked.index);
             seen.push(picked.index);
         }
@@ -101,7 +105,7 @@ fn nothing_is_tried_twice() {
 #[test]
 fn least_connections_evens_out_what_is_held() {
     let (_live, plan) = pool(Balance::LeastConnections, &[1, 1, 2], |_| {});
-    let held: Vec<_> = (0..4_000).map(|n| plan.pick(&Tried::default(), scatter(n)).unwrap()).collect();
+    let held: Vec<_> = (0..4_000).map(|n| plan.pick(&Tried::default(), &ask(scatter(n))).unwrap()).collect();
     let active: Vec<_> = plan.backends.iter().map(|b| b.state.active()).collect();
     assert!((950..1_050).contains(&active[0]) && (1_900..2_100).contains(&active[2]), "{active:?}");
     drop(held);

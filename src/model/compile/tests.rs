@@ -3,10 +3,15 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::balance::Ask;
 use crate::model::host::HostPattern;
+use crate::model::intent::Limits;
 use crate::model::intent::{Backend, CertName, PathMatch, SourceRules};
 use crate::model::secret::Secret;
 use crate::model::snapshot::Decision;
+
+const ASK: Ask =
+    Ask { chance: 12345, source: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), now: std::time::Duration::ZERO };
 
 fn origin(object: &str) -> Origin {
     Origin::new("test", object)
@@ -15,6 +20,7 @@ fn origin(object: &str) -> Origin {
 fn route(host: &str, path: PathMatch, pool: &str) -> Route {
     Route {
         host: HostPattern::parse(host).unwrap(),
+        alpn: Vec::new(),
         path,
         action: Action::Forward(PoolName::new(pool)),
         origin: origin(&format!("route {host}")),
@@ -30,6 +36,9 @@ fn listener(protocol: Protocol, routes: Vec<Route>) -> Listener {
         strict_sni: false,
         sources: SourceRules::default(),
         essential: true,
+        proxies: Vec::new(),
+        limits: Limits::default(),
+        flow_idle: None,
         origin: origin("listener web"),
     }
 }
@@ -157,7 +166,7 @@ proptest! {
         let made = routes.iter().filter_map(|(host, path, kind, pool)| {
             let path = match kind { 0 => PathMatch::Exact(path.as_str().into()), 1 => PathMatch::Prefix(path.as_str().into()), _ => PathMatch::Regex(path.as_str().into()) };
             let host = HostPattern::parse(host).ok()?;
-            Some(Route { host, path, action: Action::Forward(PoolName::new(pool.as_str())), origin: origin("any") })
+            Some(Route { host, alpn: Vec::new(), path, action: Action::Forward(PoolName::new(pool.as_str())), origin: origin("any") })
         });
         let mut asked = intent(listener(Protocol::Http, made.collect()), &["p"]);
         let pool = Arc::make_mut(asked.pools.get_mut(&PoolName::new("p")).unwrap());
@@ -169,7 +178,7 @@ proptest! {
         prop_assert!(Arc::ptr_eq(&first.pools[&PoolName::new("p")], &second.pools[&PoolName::new("p")]));
         for path in ["/", "//", "/a/b/c", ""] {
             if let Decision::Forward { pool, .. } = second.decide(&key(), Some("a"), path) {
-                let picked = pool.pick(&Default::default(), 12345);
+                let picked = pool.pick(&Default::default(), &ASK);
                 prop_assert_eq!(picked.is_some(), weights.iter().any(|w| *w > 0));
             }
         }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::{Action, Admin, Backend, Balance, Cert, CertName, Intent, Listener, ListenerKey, PathMatch, Pool, Probe};
-use super::{ProbeKind, Protocol, Route, SourceRules, Timeouts, Transport, WhenDown};
+use super::{Action, Admin, Agent, Backend, Balance, Cert, CertName, Ejection, Intent, Limits, Listener, ListenerKey};
+use super::{NamedBackend, PathMatch, Pool, Probe, ProbeKind, Protocol, ProxyVersion, Queue, Rate, Route, SourceRules};
+use super::{Sticky, Timeouts, Transport, WhenDown};
 
 // Values are taken apart whole, without `..`: a field that is added cannot be forgotten here.
 
@@ -17,9 +18,17 @@ impl fmt::Display for Intent {
 }
 
 fn write_listener(f: &mut fmt::Formatter<'_>, key: ListenerKey, listener: &Listener) -> fmt::Result {
-    let Listener { name, protocol, routes, certs, strict_sni, essential, sources, origin } = listener;
+    let Listener { name, protocol, routes, certs, strict_sni, essential, sources, proxies, limits, flow_idle, origin } =
+        listener;
     writeln!(f, "listener {name} {protocol} {key}  # {origin}")?;
-    write_sources(f, sources)?;
+    let SourceRules { allow, deny } = sources;
+    for (word, ranges) in [("allow", allow), ("deny", deny), ("proxies", proxies)] {
+        write_ranges(f, word, ranges)?;
+    }
+    write_limits(f, limits)?;
+    if let Some(idle) = flow_idle {
+        writeln!(f, "  flow_idle {idle:?}")?;
+    }
     for cert in certs {
         writeln!(f, "  certificate {cert}")?;
     }
@@ -29,51 +38,130 @@ fn write_listener(f: &mut fmt::Formatter<'_>, key: ListenerKey, listener: &Liste
     if !essential {
         writeln!(f, "  not essential")?;
     }
-    for Route { host, path, action, origin } in routes {
-        writeln!(f, "  {host} {path} -> {action}  # {origin}")?;
+    for Route { host, alpn, path, action, origin } in routes {
+        write!(f, "  {host} {path}")?;
+        if !alpn.is_empty() {
+            write!(f, " alpn {}", alpn.join(","))?;
+        }
+        writeln!(f, " -> {action}  # {origin}")?;
     }
     Ok(())
 }
 
-fn write_sources(f: &mut fmt::Formatter<'_>, sources: &SourceRules) -> fmt::Result {
-    let SourceRules { allow, deny } = sources;
-    for (word, ranges) in [("allow", allow), ("deny", deny)] {
-        if !ranges.is_empty() {
-            write!(f, "  {word}")?;
-            for range in ranges {
-                write!(f, " {range}")?;
-            }
-            writeln!(f)?;
+fn write_ranges(f: &mut fmt::Formatter<'_>, word: &str, ranges: &[ipnet::IpNet]) -> fmt::Result {
+    if ranges.is_empty() {
+        return Ok(());
+    }
+    write!(f, "  {word}")?;
+    ranges.iter().try_for_each(|range| write!(f, " {range}"))?;
+    writeln!(f)
+}
+
+fn write_limits(f: &mut fmt::Formatter<'_>, limits: &Limits) -> fmt::Result {
+    let Limits { connections, per_source, rate, connection_bandwidth, bandwidth } = limits;
+    if *limits == Limits::default() {
+        return Ok(());
+    }
+    write!(f, "  limits")?;
+    for (word, most) in [("connections", connections), ("per_source", per_source)] {
+        if *most > 0 {
+            write!(f, " {word} {most}")?;
         }
     }
-    Ok(())
+    if let Some(Rate { count, per }) = rate {
+        write!(f, " rate {count} in {per:?}")?;
+    }
+    for (word, bytes) in [("connection_bandwidth", connection_bandwidth), ("bandwidth", bandwidth)] {
+        if let Some(bytes) = bytes {
+            write!(f, " {word} {bytes}")?;
+        }
+    }
+    writeln!(f)
 }
 
 fn write_pool(f: &mut fmt::Formatter<'_>, name: &str, pool: &Pool) -> fmt::Result {
-    let Pool { balance, probe, timeouts, retries, when_down, backends, is_refused: _, origin } = pool;
+    let Pool {
+        balance,
+        sticky,
+        probe,
+        agent,
+        ejection,
+        slow_start,
+        max_connections,
+        queue,
+        send_proxy,
+        timeouts,
+        retries,
+        when_down,
+        backends,
+        names,
+        is_refused: _,
+        origin,
+    } = pool;
     write!(f, "pool {name} {balance}")?;
+    if let Some(Sticky { timeout }) = sticky {
+        write!(f, " sticky {timeout:?}")?;
+    }
     match probe {
         None => write!(f, " probe none")?,
         Some(probe) => write_probe(f, probe)?,
     }
+    if let Some(Agent { port, every }) = agent {
+        write!(f, " agent port {port} every {every:?}")?;
+    }
     if *when_down == WhenDown::Refuse {
         write!(f, " when_down refuse")?;
     }
+    if let Some(version) = send_proxy {
+        write!(f, " send_proxy {version}")?;
+    }
     writeln!(f, "  # {origin}")?;
-    let Timeouts { connect, response, idle } = timeouts;
-    writeln!(f, "  connect {connect:?} response {response:?} idle {idle:?} retries {retries}")?;
-    backends.iter().try_for_each(|backend| write_backend(f, backend))
+    let Timeouts { connect, response, idle, half_closed, stall } = timeouts;
+    write!(f, "  connect {connect:?} response {response:?} idle {idle:?}")?;
+    let usual = Timeouts::default();
+    for (word, time, usual) in [("half_closed", half_closed, usual.half_closed), ("stall", stall, usual.stall)] {
+        if *time != usual {
+            write!(f, " {word} {time:?}")?;
+        }
+    }
+    writeln!(f, " retries {retries}")?;
+    write_care(f, ejection.as_ref(), *slow_start)?;
+    if *max_connections > 0 {
+        let Queue { length, wait } = queue;
+        writeln!(f, "  max_connections {max_connections} queue {length} wait {wait:?}")?;
+    }
+    backends.iter().try_for_each(|backend| write_backend(f, backend))?;
+    names.iter().try_for_each(|name| write_name(f, name))
+}
+
+/// How backends are spared, where it is not the usual way.
+fn write_care(f: &mut fmt::Formatter<'_>, ejection: Option<&Ejection>, slow_start: std::time::Duration) -> fmt::Result {
+    match ejection {
+        None => writeln!(f, "  ejection none")?,
+        Some(ejection) if *ejection == Ejection::default() => {}
+        Some(Ejection { failures, time }) => writeln!(f, "  ejection failures {failures} time {time:?}")?,
+    }
+    if !slow_start.is_zero() {
+        writeln!(f, "  slow_start {slow_start:?}")?;
+    }
+    Ok(())
 }
 
 fn write_probe(f: &mut fmt::Formatter<'_>, probe: &Probe) -> fmt::Result {
     let Probe { kind, every, timeout, fall, rise } = probe;
     match kind {
         ProbeKind::Tcp => write!(f, " probe tcp")?,
-        ProbeKind::Http { path, host, port } => {
-            write!(f, " probe http {path}")?;
+        ProbeKind::Http { path, host, port, tls } => {
+            write!(f, " probe http{} {path}", if *tls { "s" } else { "" })?;
             if let Some(host) = host {
                 write!(f, " host {host}")?;
             }
+            if let Some(port) = port {
+                write!(f, " port {port}")?;
+            }
+        }
+        ProbeKind::Grpc { service, port } => {
+            write!(f, " probe grpc {service:?}")?;
             if let Some(port) = port {
                 write!(f, " port {port}")?;
             }
@@ -83,7 +171,7 @@ fn write_probe(f: &mut fmt::Formatter<'_>, probe: &Probe) -> fmt::Result {
 }
 
 fn write_backend(f: &mut fmt::Formatter<'_>, backend: &Backend) -> fmt::Result {
-    let Backend { address, instance, weight, admin, backup } = backend;
+    let Backend { address, instance, node, weight, admin, backup } = backend;
     write!(f, "  backend {address} weight {weight}")?;
     if *admin != Admin::Ready {
         write!(f, " {admin}")?;
@@ -93,6 +181,21 @@ fn write_backend(f: &mut fmt::Formatter<'_>, backend: &Backend) -> fmt::Result {
     }
     if !instance.is_empty() {
         write!(f, " instance {instance}")?;
+    }
+    if !node.is_empty() && node != instance {
+        write!(f, " node {node}")?;
+    }
+    writeln!(f)
+}
+
+fn write_name(f: &mut fmt::Formatter<'_>, name: &NamedBackend) -> fmt::Result {
+    let NamedBackend { host, port, weight, admin, backup } = name;
+    write!(f, "  name {host}:{port} weight {weight}")?;
+    if *admin != Admin::Ready {
+        write!(f, " {admin}")?;
+    }
+    if *backup {
+        write!(f, " backup")?;
     }
     writeln!(f)
 }
@@ -121,6 +224,8 @@ impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::TlsPassthrough => "tls-passthrough",
             Self::Http => "http",
             Self::Https => "https",
         })
@@ -132,6 +237,18 @@ impl fmt::Display for Balance {
         f.write_str(match self {
             Self::RoundRobin => "round-robin",
             Self::LeastConnections => "least-connections",
+            Self::RandomTwo => "random-two",
+            Self::HashSource => "hash source",
+            Self::First => "first",
+        })
+    }
+}
+
+impl fmt::Display for ProxyVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
         })
     }
 }

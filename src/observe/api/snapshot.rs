@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::Asker;
-use crate::model::intent::{self, Action, Cert, PathMatch, ProbeKind, SourceRules, Timeouts, WhenDown};
+use crate::model::intent::{
+    self, Action, Agent, Cert, Ejection, Limits, PathMatch, ProbeKind, Queue, Rate, SourceRules, Sticky, Timeouts,
+    WhenDown,
+};
 use crate::model::snapshot::{ListenerPlan, PoolPlan, Snapshot};
 
 /// The page.
@@ -28,7 +31,7 @@ pub struct Listener<'s> {
     pub name: &'s str,
     /// The address as asked.
     pub address: SocketAddr,
-    /// `tcp`, `http` or `https`.
+    /// `tcp`, `udp`, `tls-passthrough`, `http` or `https`.
     pub protocol: String,
     /// Names of certificates, the default one first.
     pub certificates: Vec<&'s str>,
@@ -40,10 +43,33 @@ pub struct Listener<'s> {
     pub allow: Vec<String>,
     /// Client ranges that may not.
     pub deny: Vec<String>,
+    /// Ranges whose connections begin with a PROXY protocol header.
+    pub accept_proxy_protocol: Vec<String>,
+    /// Connections or flows open at once; 0: no limit.
+    pub max_connections: u32,
+    /// Those of one source open at once; 0: no limit.
+    pub per_source_connections: u32,
+    /// New ones of one source; null: no limit.
+    pub per_source_rate: Option<PerTime>,
+    /// Bytes per second and direction of one connection; null: no limit.
+    pub connection_bandwidth: Option<u64>,
+    /// Bytes per second and direction of all; null: no limit.
+    pub bandwidth: Option<u64>,
+    /// Seconds a flow lives without a datagram; null: as usual for its port.
+    pub flow_idle_seconds: Option<f64>,
     /// In the order given.
     pub routes: Vec<Route<'s>>,
     /// Who asked first.
     pub origin: Asker<'s>,
+}
+
+/// So many in a time.
+#[derive(Debug, Serialize)]
+pub struct PerTime {
+    /// How many.
+    pub count: u32,
+    /// In this many seconds.
+    pub per_seconds: f64,
 }
 
 /// Which requests go where.
@@ -51,6 +77,8 @@ pub struct Listener<'s> {
 pub struct Route<'s> {
     /// A name, `*.name`, or `*` for any.
     pub host: String,
+    /// For clients that offer one of these application protocols; empty: for all.
+    pub alpn: Vec<&'s str>,
     /// How `path` is compared: `exact`, `prefix` or `regex`.
     #[serde(rename = "match")]
     pub kind: &'static str,
@@ -79,22 +107,48 @@ pub enum Target<'s> {
 pub struct Pool<'s> {
     /// Its name.
     pub name: &'s str,
-    /// `round-robin` or `least-connections`.
+    /// `round-robin`, `least-connections`, `random-two`, `hash source` or `first`.
     pub balance: String,
+    /// Seconds a source keeps its backend; null: it does not.
+    pub sticky_seconds: Option<f64>,
     /// Null when backends are not checked.
     pub probe: Option<Probe<'s>>,
+    /// The port of the agent that backends are asked by; null: they are not asked.
+    pub agent_port: Option<u16>,
+    /// Seconds between two questions to the agent.
+    pub agent_every_seconds: Option<f64>,
+    /// Failures of real traffic in a row until a backend is left out; null: it never is.
+    pub ejection_failures: Option<u32>,
+    /// Seconds it is left out.
+    pub ejection_seconds: Option<f64>,
+    /// Seconds until a backend that came up takes its full share.
+    pub slow_start_seconds: f64,
+    /// Connections or requests one backend takes at once; 0: no limit.
+    pub max_connections: u32,
+    /// How many may wait for a backend below its limit.
+    pub queue_length: u32,
+    /// Seconds one may wait.
+    pub queue_wait_seconds: f64,
+    /// The PROXY protocol header sent to backends: `v1`, `v2` or null.
+    pub send_proxy_protocol: Option<String>,
     /// Seconds to open a connection.
     pub connect_timeout_seconds: f64,
     /// Seconds from the end of a request's head to the head of its answer.
     pub response_timeout_seconds: f64,
     /// Seconds without a byte in either direction.
     pub idle_timeout_seconds: f64,
+    /// The same once one side has ended.
+    pub half_closed_timeout_seconds: f64,
+    /// Seconds for which bytes may wait for a side that takes none.
+    pub stall_timeout_seconds: f64,
     /// How often another backend is tried.
     pub retries: u8,
     /// What is done when no backend is available: `try` or `refuse`.
     pub when_down: &'static str,
     /// In the order given.
     pub backends: Vec<Backend<'s>>,
+    /// DNS names whose addresses are among the backends, as `host:port`.
+    pub names: Vec<String>,
     /// Who asked.
     pub origin: Asker<'s>,
 }
@@ -102,9 +156,9 @@ pub struct Pool<'s> {
 /// How backends are checked.
 #[derive(Debug, Serialize)]
 pub struct Probe<'s> {
-    /// `tcp` or `http`.
+    /// `tcp`, `http`, `https` or `grpc`.
     pub kind: &'static str,
-    /// What is asked for, with `http`.
+    /// What is asked for: the path with `http`, the service with `grpc`.
     pub path: Option<&'s str>,
     /// The Host header, where not the backend's address.
     pub host: Option<&'s str>,
@@ -127,6 +181,8 @@ pub struct Backend<'s> {
     pub address: SocketAddr,
     /// Who lives there.
     pub instance: &'s str,
+    /// The machine it runs on, where that is known.
+    pub node: &'s str,
     /// Share of the traffic.
     pub weight: u16,
     /// `ready`, `drain` or `maintain`.
@@ -170,8 +226,21 @@ impl<'s> Plan<'s> {
 
 impl<'s> Listener<'s> {
     fn of(plan: &'s ListenerPlan) -> Self {
-        let intent::Listener { name, protocol, routes, certs, strict_sni, essential, sources, origin } = &*plan.intent;
+        let intent::Listener {
+            name,
+            protocol,
+            routes,
+            certs,
+            strict_sni,
+            essential,
+            sources,
+            proxies,
+            limits,
+            flow_idle,
+            origin,
+        } = &*plan.intent;
         let SourceRules { allow, deny } = sources;
+        let Limits { connections, per_source, rate, connection_bandwidth, bandwidth } = limits;
         let ranges = |ranges: &[ipnet::IpNet]| ranges.iter().map(ToString::to_string).collect();
         Self {
             name,
@@ -182,6 +251,13 @@ impl<'s> Listener<'s> {
             essential: *essential,
             allow: ranges(allow),
             deny: ranges(deny),
+            accept_proxy_protocol: ranges(proxies),
+            max_connections: *connections,
+            per_source_connections: *per_source,
+            per_source_rate: rate.map(|Rate { count, per }| PerTime { count, per_seconds: per.as_secs_f64() }),
+            connection_bandwidth: connection_bandwidth.map(Into::into),
+            bandwidth: bandwidth.map(Into::into),
+            flow_idle_seconds: flow_idle.map(|idle| idle.as_secs_f64()),
             routes: routes.iter().map(Route::of).collect(),
             origin: origin.into(),
         }
@@ -190,7 +266,8 @@ impl<'s> Listener<'s> {
 
 impl<'s> Route<'s> {
     fn of(route: &'s intent::Route) -> Self {
-        let intent::Route { host, path, action, origin } = route;
+        let intent::Route { host, alpn, path, action, origin } = route;
+        let alpn = alpn.iter().map(|protocol| &**protocol).collect();
         let (kind, path) = match path {
             PathMatch::Exact(path) => ("exact", path),
             PathMatch::Prefix(path) => ("prefix", path),
@@ -201,28 +278,57 @@ impl<'s> Route<'s> {
             Action::RedirectHttps { port } => Target::RedirectHttps(*port),
             Action::NotFound => Target::Answer(404),
         };
-        Self { host: host.to_string(), kind, path, target, origin: origin.into() }
+        Self { host: host.to_string(), alpn, kind, path, target, origin: origin.into() }
     }
 }
 
 impl<'s> Pool<'s> {
     fn of(plan: &'s PoolPlan) -> Self {
-        let intent::Pool { balance, probe, timeouts, retries, when_down, backends, is_refused: _, origin } =
-            &*plan.intent;
-        let Timeouts { connect, response, idle } = timeouts;
+        let intent::Pool {
+            balance,
+            sticky,
+            probe,
+            agent,
+            ejection,
+            slow_start,
+            max_connections,
+            queue: Queue { length, wait },
+            send_proxy,
+            timeouts,
+            retries,
+            when_down,
+            backends,
+            names,
+            is_refused: _,
+            origin,
+        } = &*plan.intent;
+        let Timeouts { connect, response, idle, half_closed, stall } = timeouts;
         Self {
             name: plan.name.as_str(),
             balance: balance.to_string(),
+            sticky_seconds: sticky.map(|Sticky { timeout }| timeout.as_secs_f64()),
             probe: probe.as_ref().map(Probe::of),
+            agent_port: agent.as_ref().map(|Agent { port, every: _ }| *port),
+            agent_every_seconds: agent.as_ref().map(|Agent { port: _, every }| every.as_secs_f64()),
+            ejection_failures: ejection.map(|Ejection { failures, time: _ }| failures),
+            ejection_seconds: ejection.map(|Ejection { failures: _, time }| time.as_secs_f64()),
+            slow_start_seconds: slow_start.as_secs_f64(),
+            max_connections: *max_connections,
+            queue_length: *length,
+            queue_wait_seconds: wait.as_secs_f64(),
+            send_proxy_protocol: send_proxy.map(|version| version.to_string()),
             connect_timeout_seconds: connect.as_secs_f64(),
             response_timeout_seconds: response.as_secs_f64(),
             idle_timeout_seconds: idle.as_secs_f64(),
+            half_closed_timeout_seconds: half_closed.as_secs_f64(),
+            stall_timeout_seconds: stall.as_secs_f64(),
             retries: *retries,
             when_down: match when_down {
                 WhenDown::Try => "try",
                 WhenDown::Refuse => "refuse",
             },
             backends: backends.iter().map(Backend::of).collect(),
+            names: names.iter().map(|name| format!("{}:{}", name.host, name.port)).collect(),
             origin: origin.into(),
         }
     }
@@ -230,8 +336,8 @@ impl<'s> Pool<'s> {
 
 impl<'s> Backend<'s> {
     fn of(backend: &'s intent::Backend) -> Self {
-        let intent::Backend { address, instance, weight, admin, backup } = backend;
-        Self { address: *address, instance, weight: *weight, admin: admin.to_string(), backup: *backup }
+        let intent::Backend { address, instance, node, weight, admin, backup } = backend;
+        Self { address: *address, instance, node, weight: *weight, admin: admin.to_string(), backup: *backup }
     }
 }
 
@@ -240,7 +346,10 @@ impl<'s> Probe<'s> {
         let intent::Probe { kind, every, timeout, fall, rise } = probe;
         let (kind, path, host, port) = match kind {
             ProbeKind::Tcp => ("tcp", None, None, None),
-            ProbeKind::Http { path, host, port } => ("http", Some(&**path), host.as_deref(), *port),
+            ProbeKind::Http { path, host, port, tls } => {
+                (if *tls { "https" } else { "http" }, Some(&**path), host.as_deref(), *port)
+            }
+            ProbeKind::Grpc { service, port } => ("grpc", Some(&**service), None, *port),
         };
         Self {
             kind,

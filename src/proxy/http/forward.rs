@@ -98,7 +98,7 @@ pub(super) async fn forward(
     let mut tried = Tried::default();
     let mut failure = Failure::NoBackend;
     for attempt in 0..=pool.intent.retries {
-        let Some(picked) = pool.pick(&tried, session.worker.draw()) else { break };
+        let Some(picked) = pool.pick(&tried, &session.worker.ask(&pool, session.source)) else { break };
         if attempt > 0 {
             pool.state.retried();
         }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub(super) struct Session {
     pub(super) key: ListenerKey,
     /// Counts bytes.
     pub(super) listener: Arc<ListenerState>,
+    /// The client's address, which picks may go by.
+    pub(super) source: IpAddr,
     /// The client's address, made once, so that each request only counts a reference; like the next two.
     pub(super) client: HeaderValue,
     /// `http` or `https`.
@@ -61,6 +64,7 @@ impl Session {
             worker,
             key: connection.key,
             listener: connection.admitted.listener().clone(),
+            source: connection.peer.ip(),
             client: value(connection.peer.ip().to_string()),
             proto: HeaderValue::from_static(if tls { "https" } else { "http" }),
             port: value(connection.port.to_string()),

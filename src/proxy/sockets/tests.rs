@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::compile::compile;
-use crate::model::intent::{Intent, Listener, Protocol, SourceRules};
+use crate::model::intent::{Intent, Limits, Listener, Protocol, SourceRules};
 use crate::model::problem::Origin;
 
 fn snapshot(live: &Live, addresses: &[SocketAddr]) -> Snapshot {
@@ -13,6 +13,9 @@ fn snapshot(live: &Live, addresses: &[SocketAddr]) -> Snapshot {
         certs: vec![],
         strict_sni: false,
         essential: true,
+        proxies: Vec::new(),
+        limits: Limits::default(),
+        flow_idle: None,
         sources: SourceRules::default(),
         origin: Origin::new("file", "listener web"),
     });

@@ -9,7 +9,7 @@ use crate::control::file::read::Keys;
 use crate::control::pem;
 use crate::model::host::HostPattern;
 use crate::model::intent::{
-    Action, CertName, Intent, Listener, ListenerKey, PathMatch, PoolName, Protocol, Route, SourceRules,
+    Action, CertName, Intent, Limits, Listener, ListenerKey, PathMatch, PoolName, Protocol, Route, SourceRules,
 };
 use crate::model::route::Matcher;
 
@@ -56,6 +56,9 @@ impl Door<'_> {
                 deny: keys.find("deny").map(|node| self.ranges(node)).unwrap_or_default(),
             },
             essential: true,
+            proxies: Vec::new(),
+            limits: Limits::default(),
+            flow_idle: None,
             origin,
         });
         fragment.listeners = addresses.into_iter().map(|a| (ListenerKey::tcp(a), listener.clone())).collect();
@@ -90,7 +93,7 @@ impl Door<'_> {
             // Not the listener's own origin: a clash on the catch-all is told where the pool is written.
             let origin = self.origin(format!("listener {} pool", name.text), node.at);
             if let Some(action) = self.forward(node) {
-                routes.push(Route { host: HostPattern::Any, path: PathMatch::any(), action, origin });
+                routes.push(Route { host: HostPattern::Any, alpn: Vec::new(), path: PathMatch::any(), action, origin });
             }
         } else if keys.find("routes").is_none() {
             let right = if protocol == Protocol::Tcp { "pool: NAME" } else { "pool: NAME or routes: [{pool: NAME}]" };
@@ -112,7 +115,7 @@ impl Door<'_> {
             self.faults.wrong(node, "leads nowhere; add pool: NAME");
             return None;
         };
-        Some(Route { action: self.forward(pool)?, host: host?, path: path?, origin })
+        Some(Route { action: self.forward(pool)?, host: host?, alpn: Vec::new(), path: path?, origin })
     }
 
     fn path_match(&mut self, route: &Node, keys: &Keys<'_>) -> Option<PathMatch> {

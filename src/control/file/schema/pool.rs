@@ -129,7 +129,7 @@ impl Door<'_> {
             Some(host.into())
         });
         let port = keys.find("port").and_then(|node| self.faults.whole(node, PORTS));
-        ProbeKind::Http { path: text.into(), host, port: port.and_then(|port| u16::try_from(port).ok()) }
+        ProbeKind::Http { path: text.into(), host, port: port.and_then(|port| u16::try_from(port).ok()), tls: false }
     }
 
     fn backends(&mut self, node: &Node) -> Vec<Backend> {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::control::kube::spec::ClusterSpec;
 use crate::control::kube::status::Shown;
-use crate::model::intent::{Action, CertName, Listener, ListenerKey, Protocol, Route, SourceRules};
+use crate::model::intent::{Action, CertName, Limits, Listener, ListenerKey, Protocol, Route, SourceRules};
 use crate::model::problem::Origin;
 
 use super::hosts::Hosts;
@@ -121,6 +121,9 @@ impl Doors {
                     strict_sni: protocol == Protocol::Https,
                     sources: SourceRules::default(),
                     essential: true,
+                    proxies: Vec::new(),
+                    limits: Limits::default(),
+                    flow_idle: None,
                     origin: Origin::new(cluster.clone(), format!("ingress.{protocol}")),
                 };
                 draft.listeners.insert(ListenerKey::tcp(door.address), listener);

@@ -160,7 +160,13 @@ impl Writer {
             PathMatch::Regex(_) => false,
         };
         let redirects = is_covered && wants_redirect && !is_challenge && self.doors.has_https();
-        let route = Route { host: host.clone(), path, action: Action::Forward(pool), origin: asker.origin.clone() };
+        let route = Route {
+            host: host.clone(),
+            alpn: Vec::new(),
+            path,
+            action: Action::Forward(pool),
+            origin: asker.origin.clone(),
+        };
         if is_secure {
             self.doors.add_https(asker.address(), &route);
         }

@@ -31,7 +31,13 @@ pub(super) fn roots(exposed: &[(&HostPattern, &Owner)], hosts: &Hosts, routes: &
         let is_own = |host: &HostPattern| hosts.owner(host).is_some_and(|other| other.namespace == owner.namespace);
         let own = broader(host).filter(is_own).find_map(|broader| *known.get(&broader)?);
         let (action, origin) = own.map_or((Action::NotFound, &owner.origin), |own| (own.action.clone(), &own.origin));
-        roots.push(Route { host: (*host).clone(), path: PathMatch::any(), action, origin: origin.clone() });
+        roots.push(Route {
+            host: (*host).clone(),
+            alpn: Vec::new(),
+            path: PathMatch::any(),
+            action,
+            origin: origin.clone(),
+        });
     }
     roots
 }

@@ -7,7 +7,7 @@ use crate::control::kube::objects::service::{Service, ServicePort};
 use crate::control::kube::objects::{Kind, ObjectName};
 use crate::control::kube::status::{Showing, Shown, Target};
 use crate::model::host::HostPattern;
-use crate::model::intent::{Action, Listener, ListenerKey, PathMatch, PoolName, Protocol, Route, SourceRules};
+use crate::model::intent::{Action, Limits, Listener, ListenerKey, PathMatch, PoolName, Protocol, Route, SourceRules};
 use crate::model::problem::Origin;
 
 use super::annotations::{Wishes, range};
@@ -76,8 +76,13 @@ fn one<'a>(
 }
 
 fn listener(name: String, pool: PoolName, sources: &SourceRules, origin: &Origin) -> Listener {
-    let route =
-        Route { host: HostPattern::Any, path: PathMatch::any(), action: Action::Forward(pool), origin: origin.clone() };
+    let route = Route {
+        host: HostPattern::Any,
+        alpn: Vec::new(),
+        path: PathMatch::any(),
+        action: Action::Forward(pool),
+        origin: origin.clone(),
+    };
     Listener {
         name: name.into(),
         protocol: Protocol::Tcp,
@@ -87,6 +92,9 @@ fn listener(name: String, pool: PoolName, sources: &SourceRules, origin: &Origin
         sources: sources.clone(),
         // Else a Service on a port that something else has would take the whole edge out of its rotation.
         essential: false,
+        proxies: Vec::new(),
+        limits: Limits::default(),
+        flow_idle: None,
         origin: origin.clone(),
     }
 }

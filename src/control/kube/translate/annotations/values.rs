@@ -86,7 +86,7 @@ pub(super) fn probe(value: &str) -> Result<Option<ProbeKind>, String> {
     let path =
         value.strip_prefix("http:").filter(|path| path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic()));
     match path {
-        Some(path) => Ok(Some(ProbeKind::Http { path: Arc::from(path), host: None, port: None })),
+        Some(path) => Ok(Some(ProbeKind::Http { path: Arc::from(path), host: None, port: None, tls: false })),
         None => Err("it is tcp, none or http:/path".to_owned()),
     }
 }

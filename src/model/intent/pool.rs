@@ -1,0 +1,277 @@
+//! Pure. What was asked of a pool: its backends, how one is picked, how they are checked and spared.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::problem::Origin;
+
+/// Backends that serve the same thing, and how to choose among them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pool {
+    /// How a backend is picked.
+    pub balance: Balance,
+    /// Connections of one source go to the backend its last one went to.
+    pub sticky: Option<Sticky>,
+    /// How backends are checked; `None` takes each as up.
+    pub probe: Option<Probe>,
+    /// Backends are asked for their own opinion too.
+    pub agent: Option<Agent>,
+    /// Backends that fail real traffic are left out for a while; `None`: traffic is no evidence.
+    pub ejection: Option<Ejection>,
+    /// A backend that came up takes its full share only after this time; 0: at once.
+    pub slow_start: Duration,
+    /// Connections or requests that one backend takes at once; what exceeds it waits in the queue. 0: no limit.
+    pub max_connections: u32,
+    /// Where connections wait that no backend takes for its limit.
+    pub queue: Queue,
+    /// Which PROXY protocol header tells backends who the client is.
+    pub send_proxy: Option<ProxyVersion>,
+    /// How long each step may take.
+    pub timeouts: Timeouts,
+    /// How often another backend is tried after a failure, 0 to 10.
+    pub retries: u8,
+    /// What to do when no backend is available.
+    pub when_down: WhenDown,
+    /// The backends, in the order given; those behind `names` come last.
+    pub backends: Vec<Backend>,
+    /// Backends by DNS name. Control keeps looking them up and puts what it finds among `backends`; nobody else looks
+    /// at these.
+    pub names: Vec<NamedBackend>,
+    /// Its source cannot fill it and has told why, so that nobody tells once more that it has no backend.
+    pub is_refused: bool,
+    /// Who asked.
+    pub origin: Origin,
+}
+
+impl Pool {
+    /// A pool with every default and no backend.
+    pub fn new(origin: Origin) -> Self {
+        Self {
+            balance: Balance::default(),
+            sticky: None,
+            probe: Some(Probe::default()),
+            agent: None,
+            ejection: Some(Ejection::default()),
+            slow_start: Duration::ZERO,
+            max_connections: 0,
+            queue: Queue::default(),
+            send_proxy: None,
+            timeouts: Timeouts::default(),
+            retries: 2,
+            when_down: WhenDown::default(),
+            backends: Vec::new(),
+            names: Vec::new(),
+            is_refused: false,
+            origin,
+        }
+    }
+}
+
+/// How a backend is picked.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Balance {
+    /// Each in turn, as often as its weight says.
+    #[default]
+    RoundRobin,
+    /// The least busy for its weight: of all in a small pool, of two drawn by weight in a large one.
+    LeastConnections,
+    /// The less busy of two drawn by weight.
+    RandomTwo,
+    /// Always the same for the same source, as long as it is available; few sources move when backends come and go
+    /// (Maglev, with bounded load).
+    HashSource,
+    /// The first in the order given that is available and below its limit.
+    First,
+}
+
+/// How long a source keeps its backend.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Sticky {
+    /// Since its last connection began, 1 s to 24 h.
+    pub timeout: Duration,
+}
+
+/// Where connections wait for a backend below its limit.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Queue {
+    /// How many may wait, in all of the pool; more are refused at once.
+    pub length: u32,
+    /// How long one may wait.
+    pub wait: Duration,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { length: 1024, wait: Duration::from_secs(5) }
+    }
+}
+
+/// A version of the PROXY protocol (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary, with what is known of the connection beside its addresses.
+    V2,
+}
+
+/// Asks backends for their own opinion: a TCP port that says words like `up`, `drain` or `75%` and a newline
+/// (HAProxy's agent-check).
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Agent {
+    /// The port of the agent, on each backend's address.
+    pub port: u16,
+    /// Time between two questions.
+    pub every: Duration,
+}
+
+/// When a backend that fails real traffic is left out, and for how long.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Ejection {
+    /// Connections in a row that it did not take or broke off before a byte came, at least 1.
+    pub failures: u32,
+    /// How long it is left out; longer each time it comes back to fail, up to ten times this.
+    pub time: Duration,
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Self { failures: 3, time: Duration::from_secs(10) }
+    }
+}
+
+/// What to do when no backend of a pool is available.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum WhenDown {
+    /// Try them all the same: a wrong probe must not take a site down (fail open).
+    #[default]
+    Try,
+    /// Refuse at once.
+    Refuse,
+}
+
+/// How backends of a pool are checked.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Probe {
+    /// What is tried.
+    pub kind: ProbeKind,
+    /// Time between two checks, at least 100 ms.
+    pub every: Duration,
+    /// How long one check may take.
+    pub timeout: Duration,
+    /// Failures in a row until a backend is down, at least 1.
+    pub fall: u32,
+    /// Successes in a row until a backend is up again, at least 1.
+    pub rise: u32,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self { kind: ProbeKind::Tcp, every: Duration::from_secs(1), timeout: Duration::from_secs(1), fall: 2, rise: 1 }
+    }
+}
+
+/// What a check tries.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum ProbeKind {
+    /// A connection can be opened.
+    Tcp,
+    /// `GET` of the path answers with a status from 200 to 399.
+    Http {
+        /// The request target, beginning with `/`.
+        path: Arc<str>,
+        /// The Host header; the backend's address when not given.
+        host: Option<Arc<str>>,
+        /// Another port than the backend's own.
+        port: Option<u16>,
+        /// Over TLS; the certificate is not checked, as there is no name to check it against.
+        tls: bool,
+    },
+    /// `grpc.health.v1.Health/Check` answers SERVING.
+    Grpc {
+        /// The service asked for; empty: the server as a whole.
+        service: Arc<str>,
+        /// Another port than the backend's own.
+        port: Option<u16>,
+    },
+}
+
+/// How long each step towards a backend may take.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Timeouts {
+    /// To open a connection.
+    pub connect: Duration,
+    /// From the end of the request's head to the head of the answer.
+    pub response: Duration,
+    /// Without a byte in either direction, for `tcp` and for upgraded connections.
+    pub idle: Duration,
+    /// The same once one side has ended and the other may still send.
+    pub half_closed: Duration,
+    /// While bytes wait for a side that takes none.
+    pub stall: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(1),
+            response: Duration::from_secs(60),
+            idle: Duration::from_secs(3600),
+            half_closed: Duration::from_secs(300),
+            stall: Duration::from_secs(300),
+        }
+    }
+}
+
+/// One place traffic can go.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Backend {
+    /// Where it is dialled.
+    pub address: SocketAddr,
+    /// Who lives there: a pod's UID or a node's name; empty from the file. A re-used address with another instance
+    /// starts with clean counters and a clean verdict.
+    pub instance: Arc<str>,
+    /// The machine it runs on, whose backends fail together when it loses power; empty: the IP address stands for it.
+    pub node: Arc<str>,
+    /// Share of the traffic, 0 to 256; 0 takes none.
+    pub weight: u16,
+    /// What its owner wishes.
+    pub admin: Admin,
+    /// Used only when no other backend is available.
+    pub backup: bool,
+}
+
+impl Backend {
+    /// A ready backend of weight 1.
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address, instance: "".into(), node: "".into(), weight: 1, admin: Admin::Ready, backup: false }
+    }
+}
+
+/// Backends behind a DNS name: every address it has.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NamedBackend {
+    /// The name, without a dot at its end.
+    pub host: Arc<str>,
+    /// The port on each address.
+    pub port: u16,
+    /// Share of the traffic of each address, 0 to 256.
+    pub weight: u16,
+    /// What their owner wishes.
+    pub admin: Admin,
+    /// Used only when no other backend is available.
+    pub backup: bool,
+}
+
+/// What the owner of a backend wishes, as opposed to what probes find.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Admin {
+    /// Takes traffic.
+    #[default]
+    Ready,
+    /// Finishes what it has, takes nothing new.
+    Drain,
+    /// Takes nothing.
+    Maintain,
+}
