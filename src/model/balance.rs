@@ -1,9 +1,13 @@
 //! Pure. Which backend is next. Draws of chance are arguments, cursors live in `PoolState`.
 //!
 //! Theory: compile lays the backends out in a *schedule*, each as often as its weight and evenly spread; round-robin
-//! walks it, least-connections draws two places of it. When the place falls on a backend that is not available, one is
-//! drawn by weight from those that are, so that the neighbour of a dead backend does not take its whole share. Backups
-//! serve when no other backend is available; when none is at all, every ready one is tried again (fail open).
+//! walks it, the rules that compare how busy backends are draw from it (see [`busy`]). When the place falls on a
+//! backend that cannot be taken, one is drawn by its share from those that can, so that the neighbour of a dead
+//! backend does not take its whole share.
+//!
+//! The tiers, from the first that has somebody *available*: backends that are no backups, backups, and, when nothing
+//! is available at all, every ready one (fail open). A tier whose backends are all available but *full* is not left for
+//! the next: there one waits. What may be taken is said in one place, [`PoolPlan::may_take`].
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,67 +16,12 @@ use super::intent::{Admin, Balance, WhenDown};
 use super::live::Lease;
 use super::snapshot::{BackendPlan, PoolPlan};
 
-/// Places a schedule may have; larger weights are scaled down to fit.
-const PLACES: usize = 4096;
+mod busy;
+mod schedule;
+mod tried;
 
-/// In which order backends take turns: indices into the pool's backends.
-#[derive(Debug, Default)]
-pub struct Schedule {
-    main: Box<[u16]>,
-}
-
-impl Schedule {
-    /// Lays out backends of these weights; a backup's weight is passed as 0.
-    pub fn new(weights: &[u16]) -> Self {
-        let divisor = weights.iter().filter(|w| **w > 0).fold(0, |a, w| gcd(a, usize::from(*w))).max(1);
-        let sum: usize = weights.iter().map(|w| usize::from(*w) / divisor).sum();
-        let mut places: Vec<(u64, u16)> = Vec::with_capacity(sum.min(PLACES + weights.len()));
-        for (index, weight) in weights.iter().enumerate().take(usize::from(u16::MAX)) {
-            let mut share = usize::from(*weight) / divisor;
-            if sum > PLACES && share > 0 {
-                share = (share * PLACES / sum).max(1);
-            }
-            // The k-th of n places of a backend stands at (k + 1/2) / n of the round.
-            let step = (1u64 << 32) / (share.max(1) as u64);
-            places.extend((0..share as u64).map(|k| (k * step + step / 2, index as u16)));
-        }
-        places.sort_unstable();
-        Self { main: places.into_iter().map(|(_, index)| index).collect() }
-    }
-
-    fn at(&self, place: u64) -> Option<usize> {
-        let length = self.main.len() as u64;
-        (length > 0).then(|| usize::from(self.main[(place % length) as usize]))
-    }
-}
-
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// Backends that were tried already for one connection or request, at most [`Tried::MOST`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tried {
-    indices: [u16; Self::MOST],
-    count: u8,
-}
-
-impl Tried {
-    /// How many tries are remembered: one more than the most retries a pool can ask.
-    pub const MOST: usize = 11;
-
-    /// Remembers a backend. What exceeds the bound is forgotten.
-    pub fn add(&mut self, index: usize) {
-        if let (Some(slot), Ok(index)) = (self.indices.get_mut(usize::from(self.count)), u16::try_from(index)) {
-            *slot = index;
-            self.count += 1;
-        }
-    }
-
-    fn has(&self, index: usize) -> bool {
-        self.indices[..usize::from(self.count)].iter().any(|i| usize::from(*i) == index)
-    }
-}
+pub use schedule::Schedule;
+pub use tried::Tried;
 
 /// What a pick goes by, beside what is live.
 #[derive(Clone, Copy, Debug)]
@@ -96,25 +45,10 @@ pub struct Picked {
 }
 
 impl PoolPlan {
-    /// Picks a backend that was not tried yet. `None`: there is none that may be tried.
+    /// Picks a backend that was not tried yet. `None`: there is none that may be tried, or all that may be are full
+    /// (see [`PoolPlan::is_full`]).
     pub fn pick(&self, tried: &Tried, ask: &Ask) -> Option<Picked> {
-        let draw = ask.chance;
-        let index = match self.intent.balance {
-            Balance::RoundRobin | Balance::HashSource | Balance::First => self.in_turn(tried, draw),
-            Balance::LeastConnections | Balance::RandomTwo => self.less_busy(tried, draw),
-        };
-        let index = index.or_else(|| self.any(tried, draw, |b| b.backup && b.is_available()));
-        let index = index.or_else(|| {
-            // Nothing is available. A wrong probe must not take the site down, so what is ready is tried anyway.
-            let last = match self.intent.when_down {
-                WhenDown::Refuse => None,
-                WhenDown::Try => self.any(tried, draw, |b| b.admin == Admin::Ready && b.weight > 0),
-            };
-            if last.is_some() {
-                self.state.failed_open();
-            }
-            last
-        })?;
+        let index = self.choose(tried, ask)?;
         Some(Picked { index, lease: Lease::new(self.backends[index].state.clone()) })
     }
 
@@ -123,52 +57,105 @@ impl PoolPlan {
         self.backends.iter().any(BackendPlan::is_available)
     }
 
+    /// Whether a pick finds nothing only because of limits: a backend that is available and was not tried has no room.
+    pub fn is_full(&self, tried: &Tried) -> bool {
+        let left = || self.backends.iter().enumerate().filter(|(index, b)| b.is_available() && !tried.has(*index));
+        let serves = |backup: bool| left().any(|(_, b)| b.backup == backup);
+        let tier = !serves(false);
+        let mut left = left().filter(|(_, b)| b.backup == tier).peekable();
+        left.peek().is_some() && left.all(|(_, b)| !self.has_room(b))
+    }
+
+    /// Whether a backend is below its limit.
+    fn has_room(&self, backend: &BackendPlan) -> bool {
+        let most = self.intent.max_connections;
+        most == 0 || backend.state.active() < u64::from(most)
+    }
+
+    /// Whether a backend may be given something new now: what every rule asks.
+    fn may_take(&self, backend: &BackendPlan) -> bool {
+        backend.is_available() && self.has_room(backend)
+    }
+
+    fn choose(&self, tried: &Tried, ask: &Ask) -> Option<usize> {
+        let draw = ask.chance;
+        let index = match self.intent.balance {
+            Balance::RoundRobin | Balance::HashSource => self.in_turn(tried, draw),
+            Balance::LeastConnections if self.backends.len() <= busy::SMALL => self.least_busy(tried, draw),
+            Balance::LeastConnections | Balance::RandomTwo => self.less_busy(tried, draw),
+            Balance::First => self.first(tried, |b| !b.backup && self.may_take(b)),
+        };
+        index.or_else(|| self.otherwise(tried, draw))
+    }
+
+    /// What is left when no backend of the first tier may be taken.
+    #[cold]
+    fn otherwise(&self, tried: &Tried, draw: u64) -> Option<usize> {
+        if self.is_full(tried) {
+            return None;
+        }
+        if let Some(backup) = self.among(tried, draw, |b| b.backup && self.may_take(b)) {
+            return Some(backup);
+        }
+        // Nothing is available. A wrong probe must not take the site down, so what is ready is tried anyway.
+        let last = match self.intent.when_down {
+            WhenDown::Refuse => None,
+            WhenDown::Try => self.among(tried, draw, |b| b.admin == Admin::Ready && b.weight > 0 && self.has_room(b)),
+        };
+        if last.is_some() {
+            self.state.failed_open();
+        }
+        last
+    }
+
     fn in_turn(&self, tried: &Tried, draw: u64) -> Option<usize> {
         let index = self.schedule.at(self.state.advance())?;
-        if self.may(index, tried) {
+        if self.takes_turn(index, tried, draw) {
             return Some(index);
         }
-        self.any(tried, draw, |b| !b.backup && b.is_available())
+        self.any_main(tried, draw)
     }
 
-    fn less_busy(&self, tried: &Tried, draw: u64) -> Option<usize> {
-        let one = self.schedule.at(draw)?;
-        let other = self.schedule.at(draw >> 32).unwrap_or(one);
-        match (self.may(one, tried), self.may(other, tried)) {
-            (true, true) => Some(if self.busier(one, other) { other } else { one }),
-            (true, false) => Some(one),
-            (false, true) => Some(other),
-            (false, false) => self.any(tried, draw, |b| !b.backup && b.is_available()),
+    /// Whether the backend whose turn it is takes it.
+    fn takes_turn(&self, index: usize, tried: &Tried, _draw: u64) -> bool {
+        let backend = &self.backends[index];
+        !backend.backup && self.may_take(backend) && !tried.has(index)
+    }
+
+    fn any_main(&self, tried: &Tried, draw: u64) -> Option<usize> {
+        self.any(tried, draw, |b| !b.backup && self.may_take(b))
+    }
+
+    /// One of those that fit, in the manner of the pool's rule.
+    fn among(&self, tried: &Tried, draw: u64, fits: impl Fn(&BackendPlan) -> bool) -> Option<usize> {
+        match self.intent.balance {
+            Balance::First => self.first(tried, fits),
+            _ => self.any(tried, draw, fits),
         }
     }
 
-    /// Whether `one` has more connections for its weight than `other`.
-    fn busier(&self, one: usize, other: usize) -> bool {
-        let (a, b) = (&self.backends[one], &self.backends[other]);
-        let of_a = a.state.active().saturating_mul(u64::from(b.weight.max(1)));
-        let of_b = b.state.active().saturating_mul(u64::from(a.weight.max(1)));
-        of_a > of_b
+    fn first(&self, tried: &Tried, fits: impl Fn(&BackendPlan) -> bool) -> Option<usize> {
+        self.backends.iter().enumerate().position(|(index, b)| fits(b) && !tried.has(index))
     }
 
-    fn may(&self, index: usize, tried: &Tried) -> bool {
-        self.backends[index].is_available() && !tried.has(index)
-    }
-
-    /// Draws by weight among those that fit. Walks the backends: it is the path taken when something is down.
+    /// Draws by share among those that fit. Walks the backends: it is the path taken when something is down.
     fn any(&self, tried: &Tried, draw: u64, fits: impl Fn(&BackendPlan) -> bool) -> Option<usize> {
         let candidates = || {
             let all = self.backends.iter().enumerate();
-            all.filter(|(index, b)| fits(b) && !tried.has(*index)).map(|(index, b)| (index, u64::from(b.weight)))
+            all.filter(|(index, b)| fits(b) && !tried.has(*index)).map(|(index, b)| (index, b.share()))
         };
-        let sum: u64 = candidates().map(|(_, weight)| weight).sum();
+        let sum: u64 = candidates().map(|(_, share)| share).sum();
         let mut left = scatter(draw) % sum.max(1);
-        candidates().find_map(|(index, weight)| match left.checked_sub(weight) {
-            None => Some(index),
-            Some(rest) => {
-                left = rest;
-                None
+        let mut last = None;
+        // What may be taken changes while we walk; then the last that fits is as good as any.
+        for (index, share) in candidates() {
+            last = Some(index);
+            match left.checked_sub(share) {
+                None => break,
+                Some(rest) => left = rest,
             }
-        })
+        }
+        last
     }
 }
 

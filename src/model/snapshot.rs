@@ -89,6 +89,11 @@ impl BackendPlan {
         self.admin == Admin::Ready && self.weight > 0 && self.is_up()
     }
 
+    /// What part of the traffic it is due now, to be compared with that of others; at least 1.
+    pub(super) fn share(&self) -> u64 {
+        u64::from(self.weight.max(1))
+    }
+
     /// What its checks say; a backend without checks is up.
     pub fn is_up(&self) -> bool {
         self.probe.as_ref().is_none_or(|p| p.is_up())

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::schedule::PLACES;
 use super::*;
 use crate::model::compile::compile;
 use crate::model::intent::{Backend, Intent, Pool, PoolName};
