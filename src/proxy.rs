@@ -23,6 +23,7 @@ mod connect;
 mod http;
 mod listener;
 mod outcome;
+mod relay;
 mod sockets;
 mod tcp;
 mod thread;

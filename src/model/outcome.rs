@@ -21,6 +21,10 @@ words! {
         NoBackend = "no_backend",
         /// No byte for the idle time.
         Idle = "idle",
+        /// One side had ended, and nothing more came of the other for the half-closed time.
+        HalfClosed = "half_closed",
+        /// Bytes waited for a side that took none for the stall time.
+        Stalled = "stalled",
         /// The TLS handshake failed or took too long.
         TlsFailed = "tls_failed",
         /// What the client sent was not the listener's protocol, or broke its rules.

@@ -8,6 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::relay::{Pace, Side};
+
 /// The shared buffer: one read from a socket at full speed.
 const BUFFER: usize = 64 * 1024;
 
@@ -25,8 +27,9 @@ pub(super) enum Fault {
 }
 
 /// One direction: what is left to write and how far it has come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Direction {
+    from: Side,
     left: Vec<u8>,
     written: usize,
     source_ended: bool,
@@ -35,6 +38,11 @@ pub(super) struct Direction {
 }
 
 impl Direction {
+    /// Bytes from this side; those read already go first.
+    pub(super) fn new(from: Side, first: Vec<u8>) -> Self {
+        Self { from, left: first, written: 0, source_ended: false, finished: false, moved: 0 }
+    }
+
     /// Bytes written since last asked.
     pub(super) fn take_moved(&mut self) -> u64 {
         std::mem::take(&mut self.moved)
@@ -51,6 +59,7 @@ impl Direction {
         cx: &mut Context<'_>,
         mut source: Pin<&mut R>,
         mut sink: Pin<&mut W>,
+        mut pace: Option<&mut (dyn Pace + 'static)>,
     ) -> Poll<Result<(), Fault>>
     where
         R: AsyncRead,
@@ -66,13 +75,22 @@ impl Direction {
                 self.finished = true;
                 return Poll::Ready(Ok(()));
             }
+            let most = match &mut pace {
+                Some(pace) => ready!(pace.allowance(self.from, cx)).clamp(1, BUFFER),
+                None => BUFFER,
+            };
             let step = SHARED.with_borrow_mut(|buffer| {
-                let mut read = ReadBuf::new(buffer);
+                let mut read = ReadBuf::new(&mut buffer[..most]);
                 match source.as_mut().poll_read(cx, &mut read) {
                     Poll::Pending => Step::Wait,
                     Poll::Ready(Err(error)) => Step::Failed(Fault::Source(error)),
                     Poll::Ready(Ok(())) if read.filled().is_empty() => Step::Ended,
-                    Poll::Ready(Ok(())) => self.write_fresh(cx, sink.as_mut(), read.filled()),
+                    Poll::Ready(Ok(())) => {
+                        if let Some(pace) = &mut pace {
+                            pace.spent(self.from, read.filled().len());
+                        }
+                        self.write_fresh(cx, sink.as_mut(), read.filled())
+                    }
                 }
             });
             match step {

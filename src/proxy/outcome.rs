@@ -8,6 +8,8 @@ pub(super) fn of_relay(end: &End) -> Outcome {
     match end {
         End::Done => Outcome::Done,
         End::Idle => Outcome::Idle,
+        End::HalfClosed => Outcome::HalfClosed,
+        End::Stalled(_) => Outcome::Stalled,
         End::ClientFailed(_) => Outcome::ClientGone,
         End::BackendFailed(_) => Outcome::BackendBroke,
     }

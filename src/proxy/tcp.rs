@@ -5,12 +5,11 @@ use std::rc::Rc;
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use super::outcome::of_relay;
-use super::{Connection, Worker, connect};
+use super::{Connection, Worker, connect, relay};
 use crate::model::balance::Tried;
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::Decision;
-use crate::net::relay::{End, relay};
+use crate::net::relay::Options;
 use crate::net::socket;
 
 /// Serves one connection of a `tcp` listener to its end.
@@ -30,21 +29,10 @@ pub(super) async fn serve(worker: Rc<Worker>, connection: Connection, mut client
             return;
         }
     };
-    let idle = pool.intent.timeouts.idle;
+    let options = Options::new(relay::times(&pool.intent.timeouts));
     // From here on the connection holds its lease alone, so that an old snapshot can go while it lives.
     drop(pool);
     let (mut backend, lease) = (reached.stream, reached.picked.lease);
-    let listener = connection.admitted.listener().clone();
-    let end = relay(&mut client, &mut backend, idle, |from_client, to_client| {
-        listener.moved(from_client, to_client);
-        lease.state().sent(from_client);
-        lease.state().received(to_client);
-    })
-    .await;
-    match &end {
-        End::Done | End::Idle => {}
-        End::BackendFailed(_) => socket::abort_on_close(&client),
-        End::ClientFailed(_) => socket::abort_on_close(&backend),
-    }
-    connection.admitted.end(of_relay(&end));
+    let outcome = relay::between(&mut client, &mut backend, options, connection.admitted.listener(), &lease).await;
+    connection.admitted.end(outcome);
 }

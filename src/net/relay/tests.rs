@@ -6,6 +6,12 @@ use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+impl Leg for DuplexStream {}
+
+fn options(idle: Duration) -> Options {
+    Options::new(Times { idle, half_closed: idle, stall: idle })
+}
+
 /// A relay between two pipes of `room` bytes; the outer ends are returned.
 async fn with_relay<F: Future>(
     room: usize,
@@ -16,7 +22,10 @@ async fn with_relay<F: Future>(
     let (backend, mut inner_backend) = duplex(room);
     let mut bytes = (0, 0);
     let relayed = async {
-        let end = relay(&mut inner_client, &mut inner_backend, idle, |a, b| bytes = (bytes.0 + a, bytes.1 + b)).await;
+        let end = relay(&mut inner_client, &mut inner_backend, options(idle), |moved| {
+            bytes = (bytes.0 + moved.up(), bytes.1 + moved.down());
+        })
+        .await;
         // The relay's owner closes both sides once it ended.
         drop((inner_client, inner_backend));
         end

@@ -30,7 +30,7 @@ use super::tunnel::Tunnel;
 use crate::model::balance::Tried;
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::{BackendPlan, PoolPlan};
-use crate::proxy::connect;
+use crate::proxy::{connect, relay};
 
 /// A request ready for a backend.
 #[derive(Debug)]
@@ -279,7 +279,7 @@ fn pass_on(
         // A switch that nobody asked for.
         return Err(Failure::Broke.answer(underway));
     };
-    session.tunnel.replace(Some(Tunnel { client, backend, lease, idle: pool.intent.timeouts.idle }));
+    session.tunnel.replace(Some(Tunnel { client, backend, lease, times: relay::times(&pool.intent.timeouts) }));
     clean_response(&mut parts.headers, true);
     Ok(Response::from_parts(parts, ResponseBody::own(None, underway)))
 }

@@ -2,16 +2,14 @@
 //!
 //! It holds its lease and nothing of the snapshot it was decided by, so it lives through every swap.
 
-use std::time::Duration;
-
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tracing::debug;
 
 use crate::model::live::{Lease, ListenerState};
 use crate::model::outcome::Outcome;
-use crate::net::relay::relay;
-use crate::proxy::outcome::of_relay;
+use crate::net::relay::{Leg, Options, Times};
+use crate::proxy::relay;
 
 /// Both sides of a connection that is about to switch.
 #[derive(Debug)]
@@ -23,7 +21,7 @@ pub(super) struct Tunnel {
     /// Counts it at its backend.
     pub(super) lease: Lease,
     /// How long it may be silent.
-    pub(super) idle: Duration,
+    pub(super) times: Times,
 }
 
 impl Tunnel {
@@ -37,13 +35,8 @@ impl Tunnel {
             }
         };
         let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
-        let state = self.lease.state();
-        let end = relay(&mut client, &mut backend, self.idle, |from_client, to_client| {
-            listener.moved(from_client, to_client);
-            state.sent(from_client);
-            state.received(to_client);
-        })
-        .await;
-        of_relay(&end)
+        relay::between(&mut client, &mut backend, Options::new(self.times), listener, &self.lease).await
     }
 }
+
+impl Leg for TokioIo<Upgraded> {}
