@@ -2,5 +2,6 @@
 
 mod copy;
 pub mod holder;
+pub mod proxy_protocol;
 pub mod relay;
 pub mod socket;
