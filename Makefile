@@ -3,10 +3,14 @@
 # Set to build elsewhere than in ./target.
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.2
 GUNGRAUN_VERSION := 0.20.0
+# Of each fuzz target; and which ones, all when empty.
+FUZZ_SECONDS ?= 60
+FUZZ ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench versus cluster measure tools-lint tools-bench ci
+.PHONY: help demo test lint fmt bench versus netns cluster measure fuzz fuzz-check tools-lint tools-bench tools-fuzz ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -42,6 +46,23 @@ measure: ## change to live among 1,000 Services of a real API server, as a table
 	cargo build --release
 	LAB_REQUIRE=1 $(MAKE) -C tests/cluster measure SLUICE_BIN=$(abspath $(TARGET_DIR))/release/sluice
 
+netns: ## stories between a client, a router and two nodes with networks of their own (needs root or user namespaces)
+	LAB_REQUIRE=1 cargo test --test netns
+
+fuzz: tools-fuzz ## every fuzz target for FUZZ_SECONDS (60) each, under a sanitizer (needs Rust nightly)
+	cp Cargo.lock fuzz/Cargo.lock
+	@set -e; for target in $(or $(FUZZ),$$(cargo +nightly fuzz list)); do \
+	  mkdir -p fuzz/corpus/$$target; \
+	  seeds=$$([ $$target = file_schema ] && echo config || echo fuzz/seeds/$$target); \
+	  echo "fuzz: $$target, $(FUZZ_SECONDS) s"; \
+	  cargo +nightly fuzz run --target-dir $(abspath $(TARGET_DIR))/fuzz $$target fuzz/corpus/$$target $$seeds -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1; \
+	done
+
+fuzz-check: ## the fuzz targets compile
+	cp Cargo.lock fuzz/Cargo.lock
+	cargo check --manifest-path fuzz/Cargo.toml --target-dir $(abspath $(TARGET_DIR))
+
 tools-lint:
 	@cargo deny --version 2>/dev/null | grep -qF "$(CARGO_DENY_VERSION)" || \
 	  cargo install cargo-deny --locked --version $(CARGO_DENY_VERSION)
@@ -51,4 +72,8 @@ tools-bench:
 	@gungraun-runner --version 2>/dev/null | grep -qF "$(GUNGRAUN_VERSION)" || \
 	  cargo install gungraun-runner --locked --version $(GUNGRAUN_VERSION)
 
-ci: test lint cluster ## exactly what CI runs
+tools-fuzz:
+	@cargo fuzz --version 2>/dev/null | grep -qF "$(CARGO_FUZZ_VERSION)" || \
+	  cargo install cargo-fuzz --locked --version $(CARGO_FUZZ_VERSION)
+
+ci: test lint fuzz-check netns cluster ## exactly what CI runs
