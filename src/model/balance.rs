@@ -15,11 +15,17 @@ use std::time::Duration;
 use super::intent::{Admin, Balance, WhenDown};
 use super::live::Lease;
 use super::snapshot::{BackendPlan, PoolPlan};
+use digest::scatter;
 
 mod busy;
+mod by_source;
+pub mod digest;
+mod keep;
+mod maglev;
 mod schedule;
 mod tried;
 
+pub use maglev::Maglev;
 pub use schedule::Schedule;
 pub use tried::Tried;
 
@@ -48,7 +54,10 @@ impl PoolPlan {
     /// Picks a backend that was not tried yet. `None`: there is none that may be tried, or all that may be are full
     /// (see [`PoolPlan::is_full`]).
     pub fn pick(&self, tried: &Tried, ask: &Ask) -> Option<Picked> {
-        let index = self.choose(tried, ask)?;
+        let index = match self.intent.sticky {
+            None => self.choose(tried, ask, None),
+            Some(sticky) => self.keep(sticky, tried, ask),
+        }?;
         Some(Picked { index, lease: Lease::new(self.backends[index].state.clone()) })
     }
 
@@ -77,30 +86,35 @@ impl PoolPlan {
         backend.is_available() && self.has_room(backend)
     }
 
-    fn choose(&self, tried: &Tried, ask: &Ask) -> Option<usize> {
+    /// By the pool's rule. `kept` is what the client had, to stay with if the pool fails open.
+    fn choose(&self, tried: &Tried, ask: &Ask, kept: Option<usize>) -> Option<usize> {
         let draw = ask.chance;
         let index = match self.intent.balance {
-            Balance::RoundRobin | Balance::HashSource => self.in_turn(tried, draw),
+            Balance::RoundRobin => self.in_turn(tried, draw),
             Balance::LeastConnections if self.backends.len() <= busy::SMALL => self.least_busy(tried, draw),
             Balance::LeastConnections | Balance::RandomTwo => self.less_busy(tried, draw),
+            Balance::HashSource => self.of_source(tried, ask),
             Balance::First => self.first(tried, |b| !b.backup && self.may_take(b)),
         };
-        index.or_else(|| self.otherwise(tried, draw))
+        index.or_else(|| self.otherwise(tried, ask, kept))
     }
 
     /// What is left when no backend of the first tier may be taken.
     #[cold]
-    fn otherwise(&self, tried: &Tried, draw: u64) -> Option<usize> {
+    fn otherwise(&self, tried: &Tried, ask: &Ask, kept: Option<usize>) -> Option<usize> {
         if self.is_full(tried) {
             return None;
         }
-        if let Some(backup) = self.among(tried, draw, |b| b.backup && self.may_take(b)) {
+        if let Some(backup) = self.among(tried, ask, |b| b.backup && self.may_take(b)) {
             return Some(backup);
         }
         // Nothing is available. A wrong probe must not take the site down, so what is ready is tried anyway.
+        let is_ready = |b: &BackendPlan| b.admin == Admin::Ready && b.weight > 0 && self.has_room(b);
         let last = match self.intent.when_down {
             WhenDown::Refuse => None,
-            WhenDown::Try => self.among(tried, draw, |b| b.admin == Admin::Ready && b.weight > 0 && self.has_room(b)),
+            WhenDown::Try => {
+                kept.filter(|index| is_ready(&self.backends[*index])).or_else(|| self.among(tried, ask, is_ready))
+            }
         };
         if last.is_some() {
             self.state.failed_open();
@@ -116,10 +130,12 @@ impl PoolPlan {
         self.any_main(tried, draw)
     }
 
-    /// Whether the backend whose turn it is takes it.
-    fn takes_turn(&self, index: usize, tried: &Tried, _draw: u64) -> bool {
+    /// Whether the backend whose turn it is takes it: it may, and is warm enough for this draw. Who does not find one
+    /// draws among all by share, so in all each has what is due to it.
+    fn takes_turn(&self, index: usize, tried: &Tried, draw: u64) -> bool {
         let backend = &self.backends[index];
-        !backend.backup && self.may_take(backend) && !tried.has(index)
+        let is_warm = || backend.ramp.as_ref().is_none_or(|ramp| scatter(draw) >> 56 < ramp.warmth());
+        !backend.backup && self.may_take(backend) && !tried.has(index) && is_warm()
     }
 
     fn any_main(&self, tried: &Tried, draw: u64) -> Option<usize> {
@@ -127,10 +143,16 @@ impl PoolPlan {
     }
 
     /// One of those that fit, in the manner of the pool's rule.
-    fn among(&self, tried: &Tried, draw: u64, fits: impl Fn(&BackendPlan) -> bool) -> Option<usize> {
+    fn among(&self, tried: &Tried, ask: &Ask, fits: impl Fn(&BackendPlan) -> bool) -> Option<usize> {
         match self.intent.balance {
             Balance::First => self.first(tried, fits),
-            _ => self.any(tried, draw, fits),
+            Balance::HashSource => {
+                let client = digest::of_source(ask.source);
+                let mut walk = self.table.iter().flat_map(|table| table.walk(client));
+                let near = walk.find(|index| fits(&self.backends[*index]) && !tried.has(*index));
+                near.or_else(|| self.any(tried, client, fits))
+            }
+            _ => self.any(tried, ask.chance, fits),
         }
     }
 
@@ -157,14 +179,6 @@ impl PoolPlan {
         }
         last
     }
-}
-
-/// Spreads a draw over all bits (the finaliser of SplitMix64).
-fn scatter(draw: u64) -> u64 {
-    let mut x = draw.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 #[cfg(test)]

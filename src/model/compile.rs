@@ -4,12 +4,12 @@
 //! Parts whose intent did not change are taken over from the previous snapshot, so an endpoint that moves costs one
 //! pool, not a route table; and every state is asked of [`Live`], so counters and verdicts go on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::balance::Schedule;
-use super::intent::{Action, Cert, Intent, Listener, ListenerKey, Pool, PoolName, Protocol, Route};
-use super::live::{BackendKey, Live, ProbeKey, ServeKey};
+use super::balance::{Maglev, Schedule, digest};
+use super::intent::{Action, Admin, Balance, Cert, Intent, Listener, ListenerKey, Pool, PoolName, Protocol, Route};
+use super::live::{BackendKey, Live, ProbeKey, RampKey, ServeKey};
 use super::map::Map;
 use super::problem::{Origin, Problem};
 use super::route::{Matcher, RouteTable, Target};
@@ -40,28 +40,59 @@ fn plan_pool(name: &PoolName, pool: &Arc<Pool>, previous: &Snapshot, live: &Live
     if let Some(same) = previous.pools.get(name).filter(|plan| plan.intent == *pool) {
         return same.clone();
     }
+    let newcomers = Newcomers::of(pool, previous.pools.get(name));
     let backends = pool.backends.iter().map(|backend| {
         let key = BackendKey { address: backend.address, instance: backend.instance.clone() };
+        let digest = digest::of_backend(&key);
         BackendPlan {
             address: backend.address,
             weight: backend.weight,
             admin: backend.admin,
             backup: backend.backup,
             state: live.backend(&key),
-            probe: pool.probe.as_ref().map(|probe| live.probe(&ProbeKey { backend: key, probe: probe.clone() })),
+            probe: pool
+                .probe
+                .as_ref()
+                .map(|probe| live.probe(&ProbeKey { backend: key.clone(), probe: probe.clone() })),
+            ramp: (!pool.slow_start.is_zero()).then(|| {
+                let ramp = live.ramp(&RampKey { pool: name.clone(), backend: key });
+                if newcomers.has(digest) {
+                    ramp.chill();
+                }
+                ramp
+            }),
+            digest,
         }
     });
     // Only backends that may be picked have a place: a drained one would make every turn of its own a detour.
-    let takes_turns = |b: &BackendPlan| !b.backup && b.admin == super::intent::Admin::Ready;
+    let takes_turns = |b: &BackendPlan| !b.backup && b.admin == Admin::Ready;
     let backends: Box<[BackendPlan]> = backends.collect();
     let weights: Vec<u16> = backends.iter().map(|b| if takes_turns(b) { b.weight } else { 0 }).collect();
+    let table = (pool.balance == Balance::HashSource)
+        .then(|| Maglev::new(&backends.iter().map(|b| b.digest).zip(weights.iter().copied()).collect::<Vec<_>>()));
     Arc::new(PoolPlan {
         name: name.clone(),
         intent: pool.clone(),
         schedule: Schedule::new(&weights),
+        table,
         backends,
         state: live.pool(name),
     })
+}
+
+/// Backends that a pool with slow start did not have before, while others served. The first ones of a pool start warm,
+/// as there is nobody to spare them.
+struct Newcomers(Option<HashSet<u64>>);
+
+impl Newcomers {
+    fn of(pool: &Pool, before: Option<&Arc<PoolPlan>>) -> Self {
+        let before = before.filter(|before| !pool.slow_start.is_zero() && before.is_up());
+        Self(before.map(|before| before.backends.iter().map(|b| b.digest).collect()))
+    }
+
+    fn has(&self, digest: u64) -> bool {
+        self.0.as_ref().is_some_and(|known| !known.contains(&digest))
+    }
 }
 
 fn check_pool(pool: &Pool, problems: &mut Vec<Problem>) {

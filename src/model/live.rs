@@ -21,13 +21,16 @@ pub mod control;
 pub mod listener;
 pub mod pool;
 pub mod probe;
+pub mod ramp;
 pub mod shard;
+pub mod sticky;
 
 pub use backend::{BackendState, Lease};
 pub use control::{ControlState, SourceState};
 pub use listener::ListenerState;
 pub use pool::{PoolState, ServeState};
 pub use probe::ProbeState;
+pub use ramp::Ramp;
 
 /// Which backend, across pools and snapshots.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -47,6 +50,15 @@ pub struct ProbeKey {
     pub probe: Probe,
 }
 
+/// Which backend's slow start in which pool.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct RampKey {
+    /// The pool.
+    pub pool: PoolName,
+    /// The backend.
+    pub backend: BackendKey,
+}
+
 /// Which requests are counted together: those of one listener name to one pool. No pool: answers sluice made itself
 /// for want of a route.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -63,6 +75,7 @@ pub struct Live {
     shards: usize,
     backends: Registry<BackendKey, BackendState>,
     probes: Registry<ProbeKey, ProbeState>,
+    ramps: Registry<RampKey, Ramp>,
     pools: Registry<PoolName, PoolState>,
     serves: Registry<ServeKey, ServeState>,
     listeners: Registry<ListenerKey, ListenerState>,
@@ -79,6 +92,7 @@ impl Live {
             shards: workers + 1,
             backends: Registry::default(),
             probes: Registry::default(),
+            ramps: Registry::default(),
             pools: Registry::default(),
             serves: Registry::default(),
             listeners: Registry::default(),
@@ -95,6 +109,11 @@ impl Live {
     /// The state of a check; a new one has no verdict yet.
     pub fn probe(&self, key: &ProbeKey) -> Arc<ProbeState> {
         self.probes.take(key, ProbeState::default)
+    }
+
+    /// The slow start of a backend; a new one is warm.
+    pub fn ramp(&self, key: &RampKey) -> Arc<Ramp> {
+        self.ramps.take(key, Ramp::default)
     }
 
     /// The state of a pool.

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Cache};
 use tokio::sync::watch;
 
-use super::balance::Schedule;
+use super::balance::{Maglev, Schedule};
 use super::intent::{Action, Admin, Cert, CertName, Listener, ListenerKey, Pool, PoolName};
-use super::live::{BackendState, ListenerState, PoolState, ProbeState, ServeState};
+use super::live::{BackendState, ListenerState, PoolState, ProbeState, Ramp, ServeState};
 use super::map::Map;
 use super::route::{RouteTable, Target};
 use super::source::SourceTable;
@@ -62,6 +62,8 @@ pub struct PoolPlan {
     pub backends: Box<[BackendPlan]>,
     /// In which order they take turns.
     pub schedule: Schedule,
+    /// Which of them serves which clients, for [`Balance::HashSource`](super::intent::Balance::HashSource) alone.
+    pub table: Option<Maglev>,
     /// Live counters and the cursor.
     pub state: Arc<PoolState>,
 }
@@ -81,6 +83,10 @@ pub struct BackendPlan {
     pub state: Arc<BackendState>,
     /// The verdict of its checks, if it is checked.
     pub probe: Option<Arc<ProbeState>>,
+    /// How warm it is, in a pool with slow start.
+    pub ramp: Option<Arc<Ramp>>,
+    /// Stands for its address and instance; see [`digest`](super::balance::digest).
+    pub digest: u64,
 }
 
 impl BackendPlan {
@@ -91,7 +97,7 @@ impl BackendPlan {
 
     /// What part of the traffic it is due now, to be compared with that of others; at least 1.
     pub(super) fn share(&self) -> u64 {
-        u64::from(self.weight.max(1))
+        u64::from(self.weight.max(1)) * self.ramp.as_ref().map_or(256, |ramp| ramp.warmth())
     }
 
     /// What its checks say; a backend without checks is up.

@@ -87,7 +87,7 @@ mod tests {
             });
             let Backend { address, backup, .. } = Backend::new(key.address);
             let state: Arc<_> = live.backend(&key);
-            let plan = BackendPlan { address, weight, admin, backup, state, probe };
+            let plan = BackendPlan { address, weight, admin, backup, state, probe, ramp: None, digest: 0 };
             assert_eq!(Standing::of(&plan), standing);
             assert_eq!(plan.is_available(), standing.state() == "up", "{standing:?}");
         }

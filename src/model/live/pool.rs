@@ -1,16 +1,20 @@
 //! What is happening in one pool, and the requests of one listener to it.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::codes::{CodeLabel, Codes};
 use super::shard::{Count, Sharded, sum};
+use super::sticky::Remembered;
 use crate::model::histogram::{Histogram, HistogramSum};
 
 /// The round-robin cursor, retries and durations of a pool.
 #[derive(Debug)]
 pub struct PoolState {
     shards: Sharded<PoolShard>,
+    /// Made when first asked for, as few pools are sticky.
+    sticky: OnceLock<Remembered>,
 }
 
 #[derive(Debug, Default)]
@@ -19,11 +23,20 @@ struct PoolShard {
     retries: Count,
     failed_open: Count,
     durations: Histogram,
+    load: Load,
+}
+
+/// A sum that this thread keeps for a number of picks.
+#[derive(Debug, Default)]
+struct Load {
+    left: Count,
+    active: Count,
+    shares: Count,
 }
 
 impl PoolState {
     pub(super) fn new(shards: usize) -> Self {
-        let state = Self { shards: Sharded::new(shards) };
+        let state = Self { shards: Sharded::new(shards), sticky: OnceLock::new() };
         // Threads start at different places, so that the first backend is not everyone's first.
         for (n, shard) in state.shards.iter().enumerate() {
             shard.cursor.add(n as u64);
@@ -37,6 +50,26 @@ impl PoolState {
         let now = cursor.get();
         cursor.add(1);
         now
+    }
+
+    /// What is under way in the pool, and the shares of the backends that take it: what `count` says, or said up to
+    /// `lasts` calls of this thread ago.
+    pub fn load(&self, lasts: u64, count: impl FnOnce() -> (u64, u64)) -> (u64, u64) {
+        let load = &self.shards.here().load;
+        if load.left.get() > 0 {
+            load.left.sub(1);
+        } else {
+            let (active, shares) = count();
+            load.active.set(active);
+            load.shares.set(shares);
+            load.left.set(lasts);
+        }
+        (load.active.get(), load.shares.get())
+    }
+
+    /// Which client had which backend, for sticky pools.
+    pub fn sticky(&self) -> &Remembered {
+        self.sticky.get_or_init(Remembered::default)
     }
 
     /// A request or connection was tried again at another backend.

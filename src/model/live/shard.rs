@@ -64,6 +64,11 @@ impl Count {
         bump(&self.0, by.wrapping_neg());
     }
 
+    /// Replaces it, where it is no count but what its one writer remembers.
+    pub fn set(&self, to: u64) {
+        self.0.store(to, Relaxed);
+    }
+
     /// This shard's part of the sum.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
