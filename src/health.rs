@@ -18,6 +18,7 @@ use crate::model::live::probe::Verdict;
 use crate::model::snapshot::{Snapshot, Snapshots};
 
 pub mod probe;
+pub mod ramp;
 pub mod verdict;
 
 /// Runs the checks that each snapshot asks for, until the drain begins. Needs a runtime with time and I/O.
