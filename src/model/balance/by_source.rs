@@ -7,7 +7,7 @@
 
 use super::digest;
 use super::{Ask, Tried};
-use crate::model::snapshot::PoolPlan;
+use crate::model::snapshot::{BackendPlan, PoolPlan};
 
 /// What a backend may have under way whatever the others have: in a quiet pool a client stays where it was.
 const FLOOR: u64 = 32;
@@ -22,22 +22,25 @@ impl PoolPlan {
             if !self.takes_turn(index, tried, client) {
                 continue;
             }
-            if !self.is_crowded(index) {
+            if !self.is_crowded(&self.backends[index], || self.load()) {
                 return Some(index);
             }
             crowded.get_or_insert(index);
         }
-        crowded.or_else(|| self.any_main(tried, client))
+        let Some(crowded) = crowded else { return self.any_main(tried, client) };
+        // A crowd that fills all it walked by is spread over the whole pool.
+        let load = self.load();
+        let quiet = |b: &BackendPlan| !b.backup && self.may_take(b) && !self.is_crowded(b, || load);
+        self.any(tried, ask.chance, quiet).or(Some(crowded))
     }
 
     /// Whether it has more than 5/4 of what is its due of all that is under way.
-    fn is_crowded(&self, index: usize) -> bool {
-        let backend = &self.backends[index];
+    fn is_crowded(&self, backend: &BackendPlan, load: impl FnOnce() -> (u64, u64)) -> bool {
         let active = backend.state.active();
         if active < FLOOR {
             return false;
         }
-        let (all, shares) = self.load();
+        let (all, shares) = load();
         let due = u128::from(all + 1) * u128::from(backend.share()) * 5;
         u128::from(active + 1) > due.div_ceil(u128::from(shares.max(1)) * 4)
     }

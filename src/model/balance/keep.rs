@@ -8,7 +8,7 @@ use crate::model::snapshot::PoolPlan;
 impl PoolPlan {
     /// The backend that the client had, or else one by the pool's rule; remembers which it is.
     ///
-    /// When it had a backup it goes to another as soon as one that is no backup may be taken. When nothing is
+    /// When it had a backup it goes to another as soon as one that is no backup is available. When nothing is
     /// available at all it stays with what it had, if that is ready: then the checks may well be wrong.
     pub(super) fn keep(&self, sticky: Sticky, tried: &Tried, ask: &Ask) -> Option<usize> {
         let client = digest::of_source(ask.source);
@@ -16,8 +16,8 @@ impl PoolPlan {
         let kept = kept.filter(|index| !tried.has(*index));
         let stays = |index: &usize| {
             let backend = &self.backends[*index];
-            let may_stay = !backend.backup || !self.backends.iter().any(|b| !b.backup && self.may_take(b));
-            may_stay && self.may_take(backend)
+            let others = || self.backends.iter().enumerate().filter(|(index, b)| !b.backup && !tried.has(*index));
+            self.may_take(backend) && (!backend.backup || !others().any(|(_, b)| b.is_available()))
         };
         let index = kept.filter(stays).or_else(|| self.choose(tried, ask, kept))?;
         let kept = Kept { backend: self.backends[index].digest, index: index as u32 };

@@ -35,14 +35,40 @@ fn down(plan: &PoolPlan, index: usize) {
     plan.backends[index].probe.as_ref().unwrap().set(Verdict::Down, 0, None);
 }
 
-/// Picks and lets go at once; counts by backend.
+fn up(plan: &PoolPlan, index: usize) {
+    plan.backends[index].probe.as_ref().unwrap().set(Verdict::Up, 0, None);
+}
+
+/// The n-th of many clients.
+fn client(n: u64) -> IpAddr {
+    IpAddr::from((0x0a00_0000 + n as u32).to_be_bytes())
+}
+
+/// Picks and lets go at once, each time for another client; counts by backend.
 fn shares(plan: &PoolPlan, picks: u64) -> Vec<u64> {
     let mut counts = vec![0; plan.backends.len()];
     for n in 0..picks {
-        counts[plan.pick(&Tried::default(), &ask(scatter(n))).unwrap().index] += 1;
+        let ask = Ask { source: client(n), ..ask(scatter(n)) };
+        counts[plan.pick(&Tried::default(), &ask).unwrap().index] += 1;
     }
     counts
 }
+
+/// Each count is what is due to it by its share, give or take five standard deviations of independent draws and
+/// `more` parts of the whole.
+fn assert_shares(counts: &[u64], due: &[f64], more: f64) {
+    let (picks, sum) = (counts.iter().sum::<u64>() as f64, due.iter().sum::<f64>());
+    for (count, due) in counts.iter().zip(due) {
+        let part = due / sum;
+        let bound = 5.0 * (picks * part * (1.0 - part)).sqrt() + more * picks;
+        assert!((*count as f64 - picks * part).abs() <= bound, "{counts:?}, due by {due}, within {bound}");
+    }
+}
+
+mod rules;
+mod slow_start;
+mod sticky;
+mod tiers;
 
 #[test]
 fn a_round_gives_each_its_weight_evenly_spread() {
