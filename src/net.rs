@@ -1,5 +1,6 @@
 //! SYSCALLS. Sockets, relays and who holds a port. Knows bytes and addresses, nothing of listeners or pools.
 
+pub mod client_hello;
 mod copy;
 pub mod holder;
 pub mod proxy_protocol;
