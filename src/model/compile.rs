@@ -12,7 +12,7 @@ use super::intent::{Action, Admin, Balance, Cert, Intent, Listener, ListenerKey,
 use super::live::{BackendKey, Live, ProbeKey, RampKey, ServeKey};
 use super::map::Map;
 use super::problem::{Origin, Problem};
-use super::route::{Matcher, RouteTable, Target};
+use super::route::{Matcher, NameTable, RouteTable, Target};
 use super::snapshot::{BackendPlan, ListenerPlan, PoolPlan, Snapshot};
 use super::source::SourceTable;
 use super::tls::TlsPlan;
@@ -134,13 +134,20 @@ fn plan_listener(
         return same.clone();
     }
     let before = problems.len();
-    let routes = plan_routes(listener, live, problems);
+    let (mut routes, mut names) = (RouteTable::default(), NameTable::default());
+    match listener.protocol {
+        Protocol::TlsPassthrough => names = plan_names(listener, live, problems),
+        Protocol::Tcp | Protocol::Udp | Protocol::Http | Protocol::Https => {
+            routes = plan_routes(listener, live, problems);
+        }
+    }
     let tls = (listener.protocol == Protocol::Https)
         .then(|| plan_tls(listener, certs, old.and_then(|plan| plan.tls.as_ref()), live, problems));
     Arc::new(ListenerPlan {
         key,
         intent: listener.clone(),
         routes,
+        names,
         sources: SourceTable::new(&listener.sources),
         tls,
         state: live.listener(&key),
@@ -163,6 +170,18 @@ fn plan_routes(listener: &Listener, live: &Live, problems: &mut Vec<Problem>) ->
                     ));
                 }
             }
+        }
+    }
+    table
+}
+
+fn plan_names(listener: &Listener, live: &Live, problems: &mut Vec<Problem>) -> NameTable {
+    let mut table = NameTable::default();
+    let mut targets = Targets::default();
+    for route in &listener.routes {
+        if !table.add(&route.host, &route.alpn, targets.of(route, &listener.name, live)) {
+            let reason = format!("{} is taken by an earlier route on {}", route.host, listener.name);
+            problems.push(Problem::new(&route.origin, reason));
         }
     }
     table

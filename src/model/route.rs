@@ -15,6 +15,10 @@ use super::live::ServeState;
 use super::map::Map;
 use super::problem::Origin;
 
+mod names;
+
+pub use names::NameTable;
+
 /// Where a route leads.
 #[derive(Debug)]
 pub struct Target {

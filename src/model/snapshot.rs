@@ -13,7 +13,7 @@ use super::balance::{Maglev, Schedule};
 use super::intent::{Action, Admin, Cert, CertName, Listener, ListenerKey, Pool, PoolName};
 use super::live::{BackendState, ListenerState, PoolState, ProbeState, Ramp, ServeState};
 use super::map::Map;
-use super::route::{RouteTable, Target};
+use super::route::{NameTable, RouteTable, Target};
 use super::source::SourceTable;
 use super::tls::TlsPlan;
 
@@ -39,6 +39,8 @@ pub struct ListenerPlan {
     pub intent: Arc<Listener>,
     /// Finds the target of a request, or the one target of a `tcp` listener.
     pub routes: RouteTable,
+    /// Finds the target of a `tls-passthrough` client.
+    pub names: NameTable,
     /// Which sources may connect.
     pub sources: SourceTable,
     /// Certificates, for `https`.
@@ -151,6 +153,16 @@ impl Snapshot {
     pub fn decide_connection(&self, key: &ListenerKey) -> Decision {
         let Some(listener) = self.listeners.get(key) else { return Decision::NoListener };
         match listener.routes.only() {
+            None => Decision::NoRoute { unrouted: listener.unrouted.clone() },
+            Some(target) => self.follow(target),
+        }
+    }
+
+    /// Decides for a TLS client that is passed through. `name` is its lower-case server name; `offers` says whether it
+    /// offers an application protocol.
+    pub fn decide_tls(&self, key: &ListenerKey, name: Option<&str>, offers: impl Fn(&str) -> bool) -> Decision {
+        let Some(listener) = self.listeners.get(key) else { return Decision::NoListener };
+        match listener.names.find(name, offers) {
             None => Decision::NoRoute { unrouted: listener.unrouted.clone() },
             Some(target) => self.follow(target),
         }
