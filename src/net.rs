@@ -1,7 +1,8 @@
-//! SYSCALLS. Sockets, relays and who holds a port. Knows bytes and addresses, nothing of listeners or pools.
+//! SYSCALLS. Sockets, relays, datagrams and who holds a port. Knows bytes and addresses, nothing of listeners or pools.
 
 pub mod client_hello;
 mod copy;
+pub mod datagram;
 pub mod holder;
 pub mod proxy_protocol;
 pub mod relay;

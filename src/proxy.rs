@@ -28,6 +28,7 @@ mod sockets;
 mod tcp;
 mod thread;
 mod tls;
+pub mod udp;
 
 pub use sockets::{Proxy, Settings};
 

@@ -18,6 +18,7 @@ use super::tls::TlsShared;
 pub mod backend;
 pub mod codes;
 pub mod control;
+pub mod datagrams;
 pub mod listener;
 pub mod pool;
 pub mod probe;
@@ -27,6 +28,7 @@ pub mod sticky;
 
 pub use backend::{BackendState, Lease};
 pub use control::{ControlState, SourceState};
+pub use datagrams::{DatagramState, Loss};
 pub use listener::ListenerState;
 pub use pool::{PoolState, ServeState};
 pub use probe::ProbeState;

@@ -31,13 +31,15 @@ words! {
         Malformed = "malformed",
         /// The head of a request took too long.
         SlowHead = "slow_head",
-        /// The process stopped and its drain time ran out.
+        /// The process stopped and its drain time ran out; or it was a flow of a listener that is no longer wanted.
         Stopped = "stopped",
+        /// It was a flow, and a newer one needed its place.
+        Evicted = "evicted",
     }
 }
 
 words! {
-    /// Why a connection was closed before anything was read from it.
+    /// Why a connection was closed before anything was read from it, or a datagram that would begin a flow was dropped.
     pub enum Refusal,
     /// The value of the label `reason`.
     fn label {
@@ -45,7 +47,8 @@ words! {
         Source = "source",
         /// The process is out of descriptors or memory.
         Capacity = "capacity",
-        /// The listener left the configuration a moment ago, or is https and has no TLS side.
+        /// The listener left the configuration a moment ago, or is https and has no TLS side; or a flow would begin
+        /// while the process is stopping.
         NotServed = "not_served",
     }
 }

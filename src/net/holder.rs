@@ -12,14 +12,39 @@ pub enum Holder {
     Other(String),
 }
 
-/// The process that listens on the port of `address`, be it there or at another address; others before ourselves.
-/// `None` when nobody does or when /proc does not let us see. Blocks for as long as a walk over /proc takes: not for a
+/// The kernel's tables of sockets, and the state in which one of them takes what comes (proc(5)).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Table {
+    /// Of TCP: those that listen.
+    Tcp,
+    /// Of UDP: those that are bound and not connected.
+    Udp,
+}
+
+impl Table {
+    fn files(self) -> [&'static str; 2] {
+        match self {
+            Self::Tcp => ["/proc/net/tcp", "/proc/net/tcp6"],
+            Self::Udp => ["/proc/net/udp", "/proc/net/udp6"],
+        }
+    }
+
+    fn state(self) -> &'static str {
+        match self {
+            Self::Tcp => "0A",
+            Self::Udp => "07",
+        }
+    }
+}
+
+/// The process that has the port of `address`, be it there or at another address; others before ourselves. `None` when nobody does or when /proc does not let us see. Blocks for as long as a walk over /proc takes: not for a
 /// data thread.
-pub fn of(address: SocketAddr) -> Option<Holder> {
-    let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
+pub fn of(address: SocketAddr, table: Table) -> Option<Holder> {
+    let inodes: Vec<String> = table
+        .files()
         .iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|table| listening_inodes(&table, address.port()))
+        .filter_map(|file| fs::read_to_string(file).ok())
+        .flat_map(|text| listening_inodes(&text, table.state(), address.port()))
         .collect();
     let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
     let processes = fs::read_dir("/proc").ok()?.flatten();
@@ -32,15 +57,15 @@ pub fn of(address: SocketAddr) -> Option<Holder> {
     other.or_else(|| holds(own, &links).then_some(Holder::Ourselves))
 }
 
-/// Inodes of listening sockets (state 0A) with this local port, from the text of /proc/net/tcp (proc(5)).
-fn listening_inodes(table: &str, port: u16) -> Vec<String> {
+/// Inodes of sockets in this state with this local port, from the text of a table.
+fn listening_inodes(table: &str, wanted: &str, port: u16) -> Vec<String> {
     let line = |line: &str| {
         let mut fields = line.split_whitespace();
         let local = fields.nth(1)?;
         let state = fields.nth(1)?;
         let inode = fields.nth(5)?;
         let local_port = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
-        (state == "0A" && local_port == port).then(|| inode.to_owned())
+        (state == wanted && local_port == port).then(|| inode.to_owned())
     };
     table.lines().skip(1).filter_map(line).collect()
 }
@@ -60,16 +85,20 @@ mod tests {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
             0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0\n   \
             1: 0100007F:1F90 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0 20 4\n";
-        assert_eq!(listening_inodes(table, 8080), ["4711"]);
-        assert!(listening_inodes(table, 80).is_empty());
+        assert_eq!(listening_inodes(table, "0A", 8080), ["4711"]);
+        assert!(listening_inodes(table, "0A", 80).is_empty());
     }
 
     #[test]
     fn finds_ourselves() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        assert_eq!(of(address), Some(Holder::Ourselves));
+        assert_eq!(of(address, Table::Tcp), Some(Holder::Ourselves));
         drop(socket);
-        assert_ne!(of(address), Some(Holder::Ourselves));
+        assert_ne!(of(address, Table::Tcp), Some(Holder::Ourselves));
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        assert_eq!(of(address, Table::Udp), Some(Holder::Ourselves));
+        assert_eq!(of(address, Table::Tcp), None);
     }
 }

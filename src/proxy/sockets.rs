@@ -1,8 +1,8 @@
 //! The supervisor: open sockets follow the snapshot, one set per data thread.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::thread::{self, Birth, Command};
+use super::thread::{self, Birth, Command, Opened};
 use crate::drain;
-use crate::model::intent::ListenerKey;
+use crate::model::intent::{ListenerKey, Transport};
 use crate::model::live::Live;
 use crate::model::live::listener::Socket;
 use crate::model::snapshot::{Snapshot, Snapshots};
-use crate::net::holder::{self, Holder};
-use crate::net::socket;
+use crate::net::holder::{self, Holder, Table};
+use crate::net::{datagram, socket};
 use crate::ready::{Pending, Ready};
 
 /// How a proxy is run.
@@ -43,7 +43,9 @@ pub struct Proxy {
     ready: Ready,
     threads: Vec<Thread>,
     force: watch::Sender<bool>,
-    open: BTreeSet<ListenerKey>,
+    /// What is open, with a share in its datagram sockets: as long as none of an address closes, the kernel gives a
+    /// client's datagrams to the same one, even when some threads end before others.
+    open: BTreeMap<ListenerKey, Vec<UdpSocket>>,
     missing: BTreeMap<ListenerKey, Missing>,
     /// Until the sockets of the first publication were tried.
     first: Option<Pending>,
@@ -86,6 +88,7 @@ impl Proxy {
             let (commands, inbox) = mpsc::unbounded_channel();
             let handle = thread::spawn(Birth {
                 shard,
+                workers: settings.workers.max(1),
                 epoch,
                 seed: settings.seed.wrapping_add(shard as u64),
                 snapshots: snapshots.clone(),
@@ -96,7 +99,7 @@ impl Proxy {
             threads.push(Thread { commands, handle });
         }
         let first = Some(ready.pending("listening sockets"));
-        Ok(Self { snapshots, live, ready, threads, force, open: BTreeSet::new(), missing: BTreeMap::new(), first })
+        Ok(Self { snapshots, live, ready, threads, force, open: BTreeMap::new(), missing: BTreeMap::new(), first })
     }
 
     /// Opens and closes sockets as snapshots come, and tries those again that could not be opened, until the drain
@@ -132,12 +135,13 @@ impl Proxy {
     }
 
     async fn match_sockets(&mut self, snapshot: &Snapshot) {
-        let gone: Vec<_> = self.open.iter().filter(|key| !snapshot.listeners.contains_key(key)).copied().collect();
+        let gone: Vec<_> = self.open.keys().filter(|key| !snapshot.listeners.contains_key(key)).copied().collect();
         for key in gone {
             self.close(key);
         }
         self.missing.retain(|key, _| snapshot.listeners.contains_key(key));
-        let mut wanted: Vec<_> = snapshot.listeners.keys().filter(|key| !self.open.contains(key)).copied().collect();
+        let mut wanted: Vec<_> =
+            snapshot.listeners.keys().filter(|key| !self.open.contains_key(key)).copied().collect();
         wanted.sort();
         for key in wanted {
             self.open(key).await;
@@ -154,16 +158,15 @@ impl Proxy {
 
     async fn open(&mut self, key: ListenerKey) {
         let state = self.live.listener(&key);
-        let error = match socket::listen(key.address, self.threads.len()) {
-            Ok(sockets) => {
-                let bound = sockets.first().and_then(|s| s.local_addr().ok()).unwrap_or(key.address);
+        let error = match listen(key, self.threads.len()) {
+            Ok((sockets, bound, shares)) => {
                 for (thread, socket) in self.threads.iter().zip(sockets) {
                     // A thread that is gone serves nothing any more; the others do.
                     let _ = thread.commands.send(Command::Open(key, socket, state.clone()));
                 }
                 state.set_socket(Socket::Open(bound));
                 self.missing.remove(&key);
-                self.open.insert(key);
+                self.open.insert(key, shares);
                 info!(address = %bound, "listening");
                 return;
             }
@@ -174,7 +177,7 @@ impl Proxy {
         if known.is_some_and(|known| known.cause == cause && known.explained.elapsed() < LOOK_AGAIN) {
             return;
         }
-        let reason = explain(key.address, &error, cause.1).await;
+        let reason = explain(key, &error, cause.1).await;
         if let Some(known) = self.missing.get_mut(&key).filter(|known| known.reason == reason) {
             (known.cause, known.explained) = (cause, Instant::now());
             return;
@@ -188,7 +191,8 @@ impl Proxy {
     /// The address of our own that excludes `key`: one of the two is every address of the family, on the same port.
     fn in_the_way(&self, key: ListenerKey) -> Option<SocketAddr> {
         let wanted = key.address;
-        let bound = self.open.iter().filter_map(|open| match self.live.listener(open).socket() {
+        let open = self.open.keys().filter(|open| open.transport == key.transport);
+        let bound = open.filter_map(|open| match self.live.listener(open).socket() {
             Socket::Open(bound) => Some(bound),
             Socket::Closed | Socket::Failed(_) => None,
         });
@@ -206,14 +210,36 @@ impl Proxy {
     }
 }
 
+/// Opens a socket a thread; returns them, their address, and a share in each that has datagrams.
+fn listen(key: ListenerKey, threads: usize) -> io::Result<(Vec<Opened>, SocketAddr, Vec<UdpSocket>)> {
+    match key.transport {
+        Transport::Tcp => {
+            let sockets = socket::listen(key.address, threads)?;
+            let bound = sockets.first().and_then(|s| s.local_addr().ok()).unwrap_or(key.address);
+            Ok((sockets.into_iter().map(Opened::Streams).collect(), bound, Vec::new()))
+        }
+        Transport::Udp => {
+            let sockets = datagram::listen(key.address, threads)?;
+            let bound = sockets.first().and_then(|s| s.local_addr().ok()).unwrap_or(key.address);
+            let shares = sockets.iter().map(UdpSocket::try_clone).collect::<io::Result<_>>()?;
+            Ok((sockets.into_iter().map(Opened::Datagrams).collect(), bound, shares))
+        }
+    }
+}
+
 /// What to do about an address that cannot be bound. `ours` is the open listener of our own that has it.
-async fn explain(address: SocketAddr, error: &io::Error, ours: Option<SocketAddr>) -> String {
+async fn explain(key: ListenerKey, error: &io::Error, ours: Option<SocketAddr>) -> String {
+    let address = key.address;
+    let table = match key.transport {
+        Transport::Tcp => Table::Tcp,
+        Transport::Udp => Table::Udp,
+    };
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             if let Some(ours) = ours {
                 return format!("{address} is taken by our own listener {ours}; keep one, or choose another port");
             }
-            match tokio::task::spawn_blocking(move || holder::of(address)).await.ok().flatten() {
+            match tokio::task::spawn_blocking(move || holder::of(address, table)).await.ok().flatten() {
                 Some(Holder::Ourselves) => format!(
                     "{address} is taken by sluice itself (see process.admin; or a listener is just closing); \
                      choose another port"

@@ -13,25 +13,37 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tracing::error;
 
-use super::{Worker, listener};
+use super::{Worker, listener, udp};
 use crate::drain;
-use crate::model::intent::ListenerKey;
+use crate::model::intent::{ListenerKey, Transport};
 use crate::model::live::{ListenerState, shard};
 use crate::model::snapshot::Snapshots;
+use crate::net::socket;
 
 /// What the supervisor tells a data thread.
 #[derive(Debug)]
 pub(super) enum Command {
     /// Serve this socket.
-    Open(ListenerKey, std::net::TcpListener, Arc<ListenerState>),
-    /// Stop accepting on it; its connections go on.
+    Open(ListenerKey, Opened, Arc<ListenerState>),
+    /// Stop accepting on it; its connections go on, its flows end.
     Close(ListenerKey),
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub(super) enum Opened {
+    /// Of connections.
+    Streams(std::net::TcpListener),
+    /// Of datagrams.
+    Datagrams(std::net::UdpSocket),
 }
 
 /// What a data thread is born with.
 pub(super) struct Birth {
     /// Its shard of every counter, from 1.
     pub(super) shard: usize,
+    /// How many data threads there are.
+    pub(super) workers: usize,
     /// Where the time of picks begins.
     pub(super) epoch: Instant,
     /// Starts the thread's draws of chance.
@@ -58,15 +70,23 @@ pub(super) fn spawn(birth: Birth) -> io::Result<JoinHandle<()>> {
 }
 
 async fn live(birth: Birth) {
-    let Birth { epoch, seed, snapshots, drain, mut force, mut commands, .. } = birth;
+    let Birth { workers, epoch, seed, snapshots, drain, mut force, mut commands, .. } = birth;
     let mut changed = snapshots.changed();
     let guard = drain.guard();
     let worker = Rc::new(Worker::new(snapshots.reader(), drain, epoch, seed));
+    let commons = Rc::new(udp::Commons::new(socket::descriptors(), workers));
     let mut accepting = Accepting::default();
     loop {
         tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Open(key, socket, state)) => accepting.open(&worker, key, socket, state),
+                Some(Command::Open(key, Opened::Streams(socket), state)) => {
+                    accepting.open(&worker, key, socket, state);
+                }
+                Some(Command::Open(key, Opened::Datagrams(socket), state)) => {
+                    let changed = snapshots.changed();
+                    let serving = udp::serve(worker.clone(), commons.clone(), key, socket, state, changed);
+                    accepting.0.insert(key, tokio::task::spawn_local(serving).abort_handle());
+                }
                 Some(Command::Close(key)) => accepting.close(&key),
                 // The supervisor is gone: the process is stopping.
                 None => break,
@@ -88,7 +108,7 @@ async fn live(birth: Birth) {
     drop(guard);
 }
 
-/// The accept loops of this thread.
+/// The accept loops of this thread, and the tasks of its UDP sockets.
 #[derive(Default)]
 struct Accepting(HashMap<ListenerKey, AbortHandle>);
 
@@ -118,6 +138,8 @@ impl Accepting {
 
 impl Drop for Accepting {
     fn drop(&mut self) {
-        self.0.values().for_each(AbortHandle::abort);
+        // Flows need their listening socket to the end; by themselves they see that no new one may begin.
+        let streams = self.0.iter().filter(|(key, _)| key.transport == Transport::Tcp);
+        streams.for_each(|(_, task)| task.abort());
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::datagrams::DatagramState;
 use super::shard::{Count, Sharded, sum};
 use crate::model::outcome::{Outcome, Refusal};
 
@@ -11,6 +12,8 @@ use crate::model::outcome::{Outcome, Refusal};
 pub struct ListenerState {
     shards: Sharded<ListenerShard>,
     socket: Mutex<Socket>,
+    /// What a UDP listener counts beside its flows, which are its connections.
+    pub datagrams: DatagramState,
 }
 
 /// Whether a listener's socket is open.
@@ -37,7 +40,7 @@ struct ListenerShard {
 
 impl ListenerState {
     pub(super) fn new(shards: usize) -> Self {
-        Self { shards: Sharded::new(shards), socket: Mutex::default() }
+        Self { shards: Sharded::new(shards), socket: Mutex::default(), datagrams: DatagramState::new(shards) }
     }
 
     /// Whether the socket is open.

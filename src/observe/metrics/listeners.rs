@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod datagrams;
+
 use super::family::{Family, Page};
 use crate::model::live::listener::Socket;
 use crate::model::live::{ListenerState, Live};
@@ -45,6 +47,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot, live: &Live) -> Result
     for family in [up, accepted, active, refused, ended, bytes] {
         page.add(family)?;
     }
+    datagrams::write(page, snapshot)?;
     page.add(requests(live))
 }
 

@@ -61,6 +61,6 @@ async fn the_reason_names_who_is_in_the_way_and_follows() {
 #[tokio::test]
 async fn a_lack_of_descriptors_has_its_remedy() {
     let error = io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
-    let reason = explain("192.0.2.1:80".parse().unwrap(), &error, None).await;
+    let reason = explain(ListenerKey::tcp("192.0.2.1:80".parse().unwrap()), &error, None).await;
     assert!(reason.ends_with("raise the limit of open files (LimitNOFILE)"), "{reason}");
 }
