@@ -26,6 +26,7 @@ use kube::spec::ClusterSpec;
 use member::{Alarm, Member};
 use pace::Pace;
 
+mod amount;
 mod clock;
 pub mod file;
 pub mod kube;
@@ -36,6 +37,7 @@ mod pace;
 pub mod pem;
 mod problems;
 mod time;
+mod usual;
 
 /// How long the first publication waits for a cluster that is not heard: the file's own listeners must not stay down
 /// because an API server is away.

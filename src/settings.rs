@@ -11,6 +11,8 @@ pub struct Settings {
     pub workers: usize,
     /// How long connections may finish after the first signal to stop.
     pub drain: Duration,
+    /// The most memory to take, in bytes: near it, new connections are refused. `None` = no limit.
+    pub memory_limit: Option<u64>,
 }
 
 impl Settings {

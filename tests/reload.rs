@@ -280,7 +280,8 @@ async fn fifty_swaps_of_the_file_under_load_lose_nothing() {
     let write = |n| std::fs::write(&path, file_of_swap(n, http, tcp, spare, &backends)).unwrap();
     write(0);
     let loaded = file::load(&path).unwrap_or_else(|errors| panic!("{errors:?}"));
-    let settings = Settings { admin: "127.0.0.1:0".into(), workers: 2, drain: Duration::from_secs(5) };
+    let settings =
+        Settings { admin: "127.0.0.1:0".into(), workers: 2, drain: Duration::from_secs(5), memory_limit: None };
     let app = app::start(&settings, loaded, Some(path.clone())).unwrap();
     eventually("readiness", || app.waiting_for().is_empty().then_some(())).await;
 

@@ -104,8 +104,8 @@ fn demo_file(http: u16, ssh: u16, admin: u16, pi_port: u16) -> Loaded {
             publish: Publish::Same,
         },
     };
-    let process =
-        Process { admin: Admin::Tcp(SocketAddr::new(loopback, admin)), workers: None, drain: Duration::from_secs(1) };
+    let admin = Admin::Tcp(SocketAddr::new(loopback, admin));
+    let process = Process { admin, drain: Duration::from_secs(1), ..Process::default() };
     Loaded { process, clusters: vec![cluster], ..Loaded::default() }
 }
 

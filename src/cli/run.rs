@@ -81,7 +81,12 @@ pub(super) fn start(loaded: Loaded, path: Option<PathBuf>) -> anyhow::Result<App
         schema::Admin::Tcp(address) => address.to_string(),
         schema::Admin::Unix(path) => format!("unix:{}", path.display()),
     };
-    let settings = Settings { admin, workers: loaded.process.workers.unwrap_or_default(), drain: loaded.process.drain };
+    let settings = Settings {
+        admin,
+        workers: loaded.process.workers.unwrap_or_default(),
+        drain: loaded.process.drain,
+        memory_limit: loaded.process.memory_limit,
+    };
     let app = app::start(&settings, loaded, path)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), admin = %app.admin(), threads = settings.threads(), "started");
     Ok(app)

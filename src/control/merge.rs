@@ -204,6 +204,13 @@ fn free_routes<'f>(
                 &route.origin,
                 format!("{} is already given to {}, which keeps it; choose another address", key.address, first.origin),
             )),
+            Some(first) if listener.protocol == Protocol::TlsPassthrough => {
+                let alpn =
+                    if route.alpn.is_empty() { String::new() } else { format!(" with {}", route.alpn.join(", ")) };
+                let taken = format!("{}{alpn} on {name} is already given to {}", route.host, first.origin);
+                let reason = format!("{taken}, which keeps it; choose another host or other alpn");
+                problems.push(Problem::new(&route.origin, reason));
+            }
             Some(first) => problems.push(Problem::new(
                 &route.origin,
                 format!(

@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::fault::{At, Faults};
 use super::nearest::nearest;
 use super::node::{Key, Node, Value};
-use crate::control::time;
+use crate::control::{amount, time};
+use crate::model::intent::Rate;
 
 /// A key that the format knows and this version does not serve, with the values that say what is done anyway.
 pub(super) type Unserved = (&'static str, &'static [&'static str]);
@@ -209,6 +210,45 @@ impl Faults {
                 None
             }
         }
+    }
+
+    /// A whole number up to `most`, or `none`, which is 0.
+    pub(super) fn count(&mut self, node: &Node, most: u32) -> Option<u32> {
+        match &node.value {
+            Value::Text(text) if text == "none" => Some(0),
+            Value::Whole(number) => u32::try_from(*number).ok().filter(|number| *number <= most),
+            _ => None,
+        }
+        .or_else(|| {
+            self.expected(node, &format!("none or a whole number from 0 to {most}"));
+            None
+        })
+    }
+
+    /// So many bytes, as `10MB` or `512MiB`, within a range; `per_second`: `10MB/s` is the same.
+    pub(super) fn bytes(&mut self, node: &Node, range: RangeInclusive<u64>, per_second: bool) -> Option<u64> {
+        let parsed = match &node.value {
+            Value::Text(text) if per_second => amount::bytes(text.strip_suffix("/s").unwrap_or(text).trim_end()),
+            Value::Text(text) => amount::bytes(text),
+            _ => None,
+        };
+        parsed.filter(|bytes| range.contains(bytes)).or_else(|| {
+            let (least, most) = (amount::written(*range.start()), amount::written(*range.end()));
+            self.expected(node, &format!("bytes with their unit, from {least} to {most}, like 500kB, 10MB or 64MiB"));
+            None
+        })
+    }
+
+    /// So many in a time, as `20/s`.
+    pub(super) fn rate(&mut self, node: &Node) -> Option<Rate> {
+        let parsed = match &node.value {
+            Value::Text(text) => amount::rate(text),
+            _ => None,
+        };
+        parsed.or_else(|| {
+            self.expected(node, "none, or how many in a second, a minute or an hour, like 20/s, 300/m or 5000/h");
+            None
+        })
     }
 
     /// The items of a list.

@@ -66,8 +66,14 @@ pub(super) fn read(text: &str, name: &Arc<str>, base: &Base<'_>) -> Reading {
     match node::parse(text, name) {
         Err(error) => Reading { result: Err(vec![error]), files: Vec::new() },
         Ok(top) => {
-            let mut door =
-                Door { faults: Faults::new(name), base, files: Vec::new(), places: BTreeMap::new(), pools: None };
+            let mut door = Door {
+                faults: Faults::new(name),
+                base,
+                files: Vec::new(),
+                places: BTreeMap::new(),
+                pools: None,
+                unprobed: Vec::new(),
+            };
             let loaded = door.file(&top);
             Reading { result: door.faults.or(loaded), files: door.files }
         }
@@ -82,6 +88,8 @@ struct Door<'b> {
     places: BTreeMap<Origin, At>,
     /// The pools there are, even those with mistakes in them; known before listeners are read.
     pools: Option<Vec<PoolName>>,
+    /// Those that say nothing of how they are checked.
+    unprobed: Vec<PoolName>,
 }
 
 impl Door<'_> {
@@ -111,11 +119,12 @@ impl Door<'_> {
         if let Some(node) = keys.find("listeners") {
             self.listeners(node, &mut parts);
         }
-        let (fragment, clashes) = merge(&parts);
+        let (mut fragment, clashes) = merge(&parts);
         for clash in clashes {
             let at = self.places.get(&clash.origin).copied().unwrap_or_default();
             self.faults.add(at, format!("{}: {}", clash.origin.object, clash.reason));
         }
+        self.settle_pools(&mut fragment);
         self.tell_overlaps(&process, &fragment);
         Loaded { process, clusters, fragment, places: std::mem::take(&mut self.places) }
     }

@@ -5,10 +5,10 @@
 //! problem of the object that asked, and every other object is served as if that one were not there.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::intent::{Cert, CertName, Intent, Listener, ListenerKey, Pool, PoolName};
+use crate::model::intent::{Cert, CertName, Intent, Listener, ListenerKey, Pool, PoolName, Transport};
 use crate::model::problem::{Origin, Problem};
 
 use super::Translation;
@@ -83,8 +83,8 @@ struct Draft<'a> {
     refused: BTreeMap<PoolName, Arc<Pool>>,
     shown: Vec<Showing<'a>>,
     problems: Vec<Problem>,
-    // By port: who listens where.
-    places: HashMap<u16, Vec<(IpAddr, Origin)>>,
+    // By transport and port: who listens where.
+    places: HashMap<(Transport, u16), Vec<(IpAddr, Origin)>>,
     // The names of pools that were asked for, by the port they are for.
     pool_names: HashMap<*const ServicePort, PoolName>,
     // What each Service's annotations ask for; `None` = it is refused for them.
@@ -183,7 +183,7 @@ impl<'a> Draft<'a> {
         {
             return known.clone();
         }
-        let base = format!("{}/{name}:{}", self.spec.name, port.label());
+        let base = format!("{}/{name}:{}", self.spec.name, pool_label(service, port));
         let (pool, wishes, origin) = match extra {
             None => (PoolName::new(base), own.clone(), self.origin::<Service>(name)),
             Some((wishes, asker, origin)) => {
@@ -198,8 +198,18 @@ impl<'a> Draft<'a> {
     }
 
     /// Whether we listen on this very address ourselves.
-    fn listens_on(&self, address: SocketAddr) -> bool {
-        let at = self.places.get(&address.port());
-        at.is_some_and(|places| places.iter().any(|(ip, _)| *ip == address.ip()))
+    fn listens_on(&self, key: ListenerKey) -> bool {
+        let at = self.places.get(&(key.transport, key.address.port()));
+        at.is_some_and(|places| places.iter().any(|(ip, _)| *ip == key.address.ip()))
+    }
+}
+
+/// What a port is called among the pools of its Service. Names are of one port each; numbers, and what a file of
+/// manifests may say, need not be.
+fn pool_label(service: &Service, port: &ServicePort) -> String {
+    let is_alone = service.spec.ports.iter().filter(|other| other.name == port.name).count() == 1;
+    match port.transport() {
+        Some(Transport::Udp) if port.name.is_empty() || !is_alone => format!("{}/udp", port.label()),
+        _ => port.label(),
     }
 }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use super::Door;
 use crate::control::file::nearest::nearest;
 use crate::control::file::node::{Key, Node, Value};
-use crate::control::file::read::Keys;
+use crate::control::file::read::{Keys, one_or_list};
 use crate::control::pem;
 use crate::model::host::HostPattern;
 use crate::model::intent::{
-    Action, CertName, Intent, Limits, Listener, ListenerKey, PathMatch, PoolName, Protocol, Route, SourceRules,
+    Action, CertName, Intent, Listener, ListenerKey, PathMatch, PoolName, Protocol, Route, SourceRules,
 };
 use crate::model::route::Matcher;
+
+mod limits;
 
 /// How many names an error lists.
 const SHOWN: usize = 10;
@@ -27,13 +29,21 @@ impl Door<'_> {
     }
 
     fn listener(&mut self, name: &Key, node: &Node) -> Option<Intent> {
-        let known = ["bind", "protocol", "routes", "pool", "certificates", "allow", "deny"];
-        let unserved = [
-            ("accept_proxy_protocol", &["none"][..]),
-            ("acme", &["none"][..]),
-            ("max_connections", &["0", "none"][..]),
+        let known = [
+            "bind",
+            "protocol",
+            "routes",
+            "pool",
+            "certificates",
+            "allow",
+            "deny",
+            "accept_proxy_protocol",
+            "max_connections",
+            "per_source",
+            "bandwidth",
+            "idle",
         ];
-        let keys = self.faults.keys(node, &known, &unserved)?;
+        let keys = self.faults.keys(node, &known, &[("acme", &["none"])])?;
         let origin = self.origin(format!("listener {}", name.text), name.at);
         let protocol = self.protocol(name, &keys);
         let addresses = match keys.find("bind") {
@@ -56,22 +66,29 @@ impl Door<'_> {
                 deny: keys.find("deny").map(|node| self.ranges(node)).unwrap_or_default(),
             },
             essential: true,
-            proxies: Vec::new(),
-            limits: Limits::default(),
-            flow_idle: None,
+            proxies: self.proxies(protocol, &keys),
+            limits: self.limits(protocol, &keys),
+            flow_idle: self.flow_idle(protocol, &keys),
             origin,
         });
-        fragment.listeners = addresses.into_iter().map(|a| (ListenerKey::tcp(a), listener.clone())).collect();
+        fragment.listeners = addresses.into_iter().map(|a| (ListenerKey::of(protocol, a), listener.clone())).collect();
         Some(fragment)
     }
 
     fn protocol(&mut self, name: &Key, keys: &Keys<'_>) -> Protocol {
-        let words = [("tcp", Protocol::Tcp), ("http", Protocol::Http), ("https", Protocol::Https)];
+        let words = [
+            ("tcp", Protocol::Tcp),
+            ("udp", Protocol::Udp),
+            ("http", Protocol::Http),
+            ("https", Protocol::Https),
+            ("tls-passthrough", Protocol::TlsPassthrough),
+        ];
         match keys.find("protocol") {
-            Some(node) => self.faults.choice(node, &words, &["udp", "tls-passthrough"]).unwrap_or(Protocol::Http),
+            Some(node) => self.faults.choice(node, &words, &[]).unwrap_or(Protocol::Http),
             None => {
                 let path = keys.path;
-                self.faults.add(name.at, format!("{path}: has no protocol; add protocol: tcp, http or https"));
+                let right = "protocol: tcp, udp, http, https or tls-passthrough";
+                self.faults.add(name.at, format!("{path}: has no protocol; add {right}"));
                 Protocol::Http
             }
         }
@@ -79,14 +96,16 @@ impl Door<'_> {
 
     fn routes(&mut self, name: &Key, protocol: Protocol, keys: &Keys<'_>) -> Vec<Route> {
         let mut routes = Vec::new();
+        let has_routes = !matches!(protocol, Protocol::Tcp | Protocol::Udp);
         if let Some(node) = keys.find("routes") {
-            if protocol == Protocol::Tcp {
-                self.faults.wrong(node, "a tcp listener has nothing to route by; write pool: instead");
+            if !has_routes {
+                let wrong = format_args!("a {protocol} listener has nothing to route by; write pool: instead");
+                self.faults.wrong(node, wrong);
                 return routes;
             }
             let items = self.faults.list(node, "a list like [{host: shop.example.test, path: /cart, pool: cart}]");
             for (number, item) in items.iter().enumerate() {
-                routes.extend(self.route(name, number + 1, item));
+                routes.extend(self.route(name, protocol, number + 1, item));
             }
         }
         if let Some(node) = keys.find("pool") {
@@ -96,26 +115,60 @@ impl Door<'_> {
                 routes.push(Route { host: HostPattern::Any, alpn: Vec::new(), path: PathMatch::any(), action, origin });
             }
         } else if keys.find("routes").is_none() {
-            let right = if protocol == Protocol::Tcp { "pool: NAME" } else { "pool: NAME or routes: [{pool: NAME}]" };
+            let right = if has_routes { "pool: NAME or routes: [{pool: NAME}]" } else { "pool: NAME" };
             let path = keys.path;
             self.faults.add(name.at, format!("{path}: leads nowhere; add {right}"));
         }
         routes
     }
 
-    fn route(&mut self, name: &Key, number: usize, node: &Node) -> Option<Route> {
-        let keys = self.faults.keys(node, &["host", "path", "exact", "regex", "pool"], &[])?;
+    fn route(&mut self, name: &Key, protocol: Protocol, number: usize, node: &Node) -> Option<Route> {
+        let keys = self.faults.keys(node, &["host", "path", "exact", "regex", "alpn", "pool"], &[])?;
         let origin = self.origin(format!("listener {} route {number}", name.text), node.at);
         let host = match keys.find("host") {
             Some(node) => self.host(node),
             None => Some(HostPattern::Any),
         };
-        let path = self.path_match(node, &keys);
+        let is_passed_through = protocol == Protocol::TlsPassthrough;
+        for key in ["path", "exact", "regex"] {
+            if let Some(node) = keys.find(key).filter(|_| is_passed_through) {
+                let right = "leave it out, or end TLS here with protocol: https";
+                self.faults.wrong(node, format_args!("a tls-passthrough listener sees no paths; {right}"));
+            }
+        }
+        let alpn = match keys.find("alpn") {
+            Some(node) if is_passed_through => self.alpn(node),
+            Some(node) => {
+                self.faults
+                    .wrong(node, format_args!("is for tls-passthrough; this listener is {protocol}: leave it out"));
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
+        let path = if is_passed_through { Some(PathMatch::any()) } else { self.path_match(node, &keys) };
         let Some(pool) = keys.find("pool") else {
             self.faults.wrong(node, "leads nowhere; add pool: NAME");
             return None;
         };
-        Some(Route { action: self.forward(pool)?, host: host?, alpn: Vec::new(), path: path?, origin })
+        Some(Route { action: self.forward(pool)?, host: host?, alpn, path: path?, origin })
+    }
+
+    /// Application protocols, one or a list, as clients offer them (RFC 7301).
+    fn alpn(&mut self, node: &Node) -> Vec<Arc<str>> {
+        let mut all: Vec<Arc<str>> = Vec::new();
+        for item in one_or_list(node) {
+            let Some(text) = self.faults.text(item, "an application protocol like h2 or http/1.1") else { continue };
+            if text.is_empty() || text.len() > 255 || !text.bytes().all(|b| b.is_ascii_graphic()) {
+                let right = "write one like h2 or http/1.1";
+                self.faults.wrong(item, format_args!("{} is not an application protocol; {right}", item.value));
+            } else if !all.iter().any(|known| **known == *text) {
+                all.push(text.into());
+            }
+        }
+        if all.is_empty() && matches!(node.value, Value::List(_)) {
+            self.faults.wrong(node, "is empty; write one like h2, or leave it out for all");
+        }
+        all
     }
 
     fn path_match(&mut self, route: &Node, keys: &Keys<'_>) -> Option<PathMatch> {

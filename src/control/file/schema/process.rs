@@ -16,6 +16,8 @@ pub struct Process {
     pub workers: Option<usize>,
     /// How long connections may finish after SIGTERM.
     pub drain: Duration,
+    /// The most memory the process should take, in bytes: near it, new connections are refused. `None` = no limit.
+    pub memory_limit: Option<u64>,
 }
 
 /// Where metrics, health and the API are served.
@@ -33,18 +35,21 @@ impl Default for Process {
             admin: Admin::Tcp(SocketAddr::from(([127, 0, 0, 1], 9650))),
             workers: None,
             drain: Duration::from_secs(30),
+            memory_limit: None,
         }
     }
 }
 
 const WORKERS: std::ops::RangeInclusive<i64> = 1..=256;
 const LONGEST_DRAIN: Duration = Duration::from_secs(24 * 3600);
+/// Below this hardly a connection would be taken.
+const MEMORY: std::ops::RangeInclusive<u64> = 32 << 20..=1024 << 30;
 
 impl Door<'_> {
     pub(super) fn process(&mut self, node: &Node) -> Process {
         let mut process = Process::default();
-        let unserved = [("memory_limit", &["none"][..]), ("state_dir", &["none"][..])];
-        let Some(keys) = self.faults.keys(node, &["admin", "workers", "drain"], &unserved) else { return process };
+        let known = ["admin", "workers", "drain", "memory_limit"];
+        let Some(keys) = self.faults.keys(node, &known, &[("state_dir", &["none"])]) else { return process };
         if let Some(admin) = keys.find("admin").and_then(|node| self.admin(node)) {
             process.admin = admin;
         }
@@ -57,6 +62,11 @@ impl Door<'_> {
             && let Some(drain) = self.faults.duration(node, Duration::ZERO..=LONGEST_DRAIN)
         {
             process.drain = drain;
+        }
+        if let Some(node) = keys.find("memory_limit")
+            && !node.is("none")
+        {
+            process.memory_limit = self.faults.bytes(node, MEMORY, false);
         }
         process
     }

@@ -45,17 +45,6 @@ impl Door<'_> {
         addresses
     }
 
-    /// The address of a backend.
-    pub(super) fn backend_address(&mut self, node: &Node) -> Option<SocketAddr> {
-        let right = "an IP address and a port like 192.0.2.7:8080; names are not looked up";
-        let address: SocketAddr = self.faults.parsed(node, right)?;
-        if address.port() == 0 || address.ip().is_unspecified() {
-            self.faults.wrong(node, format_args!("{address} cannot be dialled; write {right}"));
-            return None;
-        }
-        Some(address)
-    }
-
     /// A host, a wildcard or `*`.
     pub(super) fn host(&mut self, node: &Node) -> Option<HostPattern> {
         let text = self.faults.text(node, "a host like shop.example.test or \"*.example.test\"")?;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::Deserialize;
 
 use super::{Kind, Meta, Object, Seen, nullable};
+use crate::model::intent::Transport;
 
 /// A Service.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -41,12 +42,32 @@ pub struct ServiceSpec {
     pub publish_not_ready_addresses: bool,
     /// `ClientIP` = a client stays with one pod.
     pub session_affinity: Option<Box<str>>,
+    /// How long it does.
+    #[serde(deserialize_with = "nullable")]
+    pub session_affinity_config: AffinityConfig,
     /// Address families, the main one first.
     #[serde(deserialize_with = "nullable")]
     pub ip_families: Vec<Box<str>>,
     /// Its ports.
     #[serde(deserialize_with = "nullable")]
     pub ports: Vec<ServicePort>,
+}
+
+/// How a client stays with one pod.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct AffinityConfig {
+    /// By its address.
+    #[serde(rename = "clientIP", deserialize_with = "nullable")]
+    pub client_ip: ClientIpConfig,
+}
+
+/// How a client stays with one pod by its address.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ClientIpConfig {
+    /// For how long, 1 to 86,400.
+    pub timeout_seconds: Option<i64>,
 }
 
 /// A port of a Service.
@@ -71,6 +92,15 @@ impl ServicePort {
     /// `TCP` unless it says otherwise.
     pub fn protocol(&self) -> &str {
         self.protocol.as_deref().unwrap_or("TCP")
+    }
+
+    /// What it is carried by, if that is something that can be served.
+    pub fn transport(&self) -> Option<Transport> {
+        match self.protocol() {
+            "TCP" => Some(Transport::Tcp),
+            "UDP" => Some(Transport::Udp),
+            _ => None,
+        }
     }
 
     /// Its name, or its number where it has none.
@@ -121,6 +151,13 @@ impl Service {
         let mut tcp = self.spec.ports.iter().filter(|port| port.protocol() == "TCP");
         // A name is never all digits, so the two readings cannot clash.
         tcp.find(|port| number.map_or(&*port.name == label, |number| port.port == number))
+    }
+
+    /// The TCP and UDP ports of this name, or of this number: a name is of one, a number may be of one each.
+    pub fn ports_called<'s>(&'s self, label: &str) -> impl Iterator<Item = &'s ServicePort> + use<'s> {
+        let (number, label) = (label.parse::<u16>().ok(), label.to_owned());
+        let is_called = move |port: &&ServicePort| number.map_or(*port.name == *label, |number| port.port == number);
+        self.spec.ports.iter().filter(|port| port.transport().is_some()).filter(is_called)
     }
 
     /// The addresses it shows now.

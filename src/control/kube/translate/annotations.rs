@@ -11,7 +11,8 @@ use ipnet::IpNet;
 
 use crate::control::kube::objects::{Meta, OURS};
 use crate::control::kube::spec::Reach;
-use crate::model::intent::{Balance, Pool, Probe, ProbeKind};
+use crate::control::usual;
+use crate::model::intent::{Balance, Pool, Probe, ProbeKind, ProxyVersion, Rate};
 
 mod values;
 
@@ -41,6 +42,10 @@ pub struct Wishes {
     pub allow: Vec<IpNet>,
     /// `deny-source-ranges`.
     pub deny: Vec<IpNet>,
+    /// `accept-proxy-protocol`: whose connections begin with a header.
+    pub proxies: Vec<IpNet>,
+    /// `rate-limit`: new connections and flows of one source.
+    pub rate: Option<Rate>,
     /// `redirect-https`.
     pub redirect_https: Option<bool>,
 }
@@ -50,14 +55,32 @@ pub struct Wishes {
 pub struct PoolWishes {
     /// `reach`.
     pub reach: Option<Reach>,
+    /// `idle-timeout`: of connections, and of flows.
+    pub idle: Option<Duration>,
     balance: Option<Balance>,
+    // `false`: not, whatever the Service says.
+    sticky: Option<bool>,
     // The inner `None`: no probe at all.
     probe: Option<Option<ProbeKind>>,
     probe_interval: Option<Duration>,
     connect: Option<Duration>,
     response: Option<Duration>,
-    idle: Option<Duration>,
     retries: Option<u8>,
+    slow_start: Option<Duration>,
+    max_connections: Option<u32>,
+    queue_wait: Option<Duration>,
+    // The inner `None`: no header, whatever the Service says.
+    send_proxy: Option<Option<ProxyVersion>>,
+}
+
+impl Wishes {
+    /// The annotation that only connections can honour, if there is one: a header goes before their first byte.
+    pub fn asks_of_connections(&self) -> Option<&'static str> {
+        if self.pool.send_proxy.flatten().is_some() {
+            return Some("proxy-protocol");
+        }
+        (!self.proxies.is_empty()).then_some("accept-proxy-protocol")
+    }
 }
 
 impl PoolWishes {
@@ -66,19 +89,33 @@ impl PoolWishes {
         Self {
             reach: self.reach.or(base.reach),
             balance: self.balance.or(base.balance),
+            sticky: self.sticky.or(base.sticky),
             probe: self.probe.clone().or_else(|| base.probe.clone()),
             probe_interval: self.probe_interval.or(base.probe_interval),
             connect: self.connect.or(base.connect),
             response: self.response.or(base.response),
             idle: self.idle.or(base.idle),
             retries: self.retries.or(base.retries),
+            slow_start: self.slow_start.or(base.slow_start),
+            max_connections: self.max_connections.or(base.max_connections),
+            queue_wait: self.queue_wait.or(base.queue_wait),
+            send_proxy: self.send_proxy.or(base.send_proxy),
         }
     }
 
-    /// Makes a pool as wished.
+    /// Makes a pool as wished, where it is not as it should be already.
     pub fn apply(&self, pool: &mut Pool) {
         pool.balance = self.balance.unwrap_or(pool.balance);
+        pool.sticky = match self.sticky {
+            Some(true) => pool.sticky.or(Some(usual::STICKY)),
+            Some(false) => None,
+            None => pool.sticky,
+        };
         pool.retries = self.retries.unwrap_or(pool.retries);
+        pool.slow_start = self.slow_start.unwrap_or(pool.slow_start);
+        pool.max_connections = self.max_connections.unwrap_or(pool.max_connections);
+        pool.queue.wait = self.queue_wait.unwrap_or(pool.queue.wait);
+        pool.send_proxy = self.send_proxy.unwrap_or(pool.send_proxy);
         pool.timeouts.connect = self.connect.unwrap_or(pool.timeouts.connect);
         pool.timeouts.response = self.response.unwrap_or(pool.timeouts.response);
         pool.timeouts.idle = self.idle.unwrap_or(pool.timeouts.idle);
@@ -114,7 +151,7 @@ enum Served {
 /// All annotations there are: name, where it is served, whether it guards something, so that an object must not be
 /// served without it.
 const KNOWN: &[(&str, Served, bool)] = &[
-    ("accept-proxy-protocol", Served::NotYet, true),
+    ("accept-proxy-protocol", Served::Services, true),
     ("address", Served::Both, true),
     ("allow-source-ranges", Served::Services, true),
     ("backend-protocol", Served::Both, true),
@@ -125,12 +162,12 @@ const KNOWN: &[(&str, Served, bool)] = &[
     ("hsts", Served::NotYet, true),
     ("idle-timeout", Served::Both, false),
     ("listen", Served::Services, false),
-    ("max-connections", Served::NotYet, false),
+    ("max-connections", Served::Both, false),
     ("probe", Served::Both, false),
     ("probe-interval", Served::Both, false),
-    ("proxy-protocol", Served::NotYet, true),
-    ("queue-wait", Served::NotYet, false),
-    ("rate-limit", Served::NotYet, true),
+    ("proxy-protocol", Served::Both, true),
+    ("queue-wait", Served::Both, false),
+    ("rate-limit", Served::Services, true),
     ("reach", Served::Both, false),
     ("redirect-https", Served::Ingresses, false),
     ("request-headers", Served::NotYet, true),
@@ -138,8 +175,8 @@ const KNOWN: &[(&str, Served, bool)] = &[
     ("response-timeout", Served::Both, false),
     ("retries", Served::Both, false),
     ("rewrite-path", Served::NotYet, true),
-    ("slow-start", Served::NotYet, false),
-    ("sticky", Served::NotYet, false),
+    ("slow-start", Served::Both, false),
+    ("sticky", Served::Both, false),
     ("weight", Served::NotYet, false),
 ];
 
@@ -154,6 +191,20 @@ pub fn read(on: On, meta: &Meta) -> (Wishes, Vec<Complaint>) {
     (reader.wishes, reader.complaints)
 }
 
+/// Why a value is not taken, each with what would be right.
+enum Wrong {
+    /// Nobody can say what is meant.
+    Value(String),
+    /// It is a value of the format that this version does not serve.
+    NotServed(String),
+}
+
+impl From<String> for Wrong {
+    fn from(right: String) -> Self {
+        Self::Value(right)
+    }
+}
+
 struct Reader {
     wishes: Wishes,
     complaints: Vec<Complaint>,
@@ -166,10 +217,12 @@ impl Reader {
         };
         let elsewhere = match (served, on) {
             (Served::Both, _) | (Served::Services, On::Service) | (Served::Ingresses, On::Ingress) => {
-                if let Err(right) = self.take(name, value) {
-                    self.complain(format!("annotation {OURS}{name}: {value:?} is wrong; {right}"), true);
-                }
-                return;
+                let (wrong, right, refuses) = match self.take(name, value) {
+                    Ok(()) => return,
+                    Err(Wrong::Value(right)) => ("is wrong", right, true),
+                    Err(Wrong::NotServed(right)) => ("is not served by this version", right, *guards),
+                };
+                return self.complain(format!("annotation {OURS}{name}: {value:?} {wrong}; {right}"), refuses);
             }
             (Served::Services, On::Ingress) => "is served on Services only",
             (Served::Ingresses, On::Service) => "is served on Ingresses only",
@@ -201,23 +254,38 @@ impl Reader {
     }
 
     /// Takes a value over; the error says what would be right.
-    fn take(&mut self, name: &str, value: &str) -> Result<(), String> {
+    fn take(&mut self, name: &str, value: &str) -> Result<(), Wrong> {
         let wishes = &mut self.wishes;
         match name {
+            "accept-proxy-protocol" => wishes.proxies = values::ranges(value)?,
             "address" => wishes.address = Some(values::address(value)?),
             "allow-source-ranges" => wishes.allow = values::ranges(value)?,
             "backend-protocol" => values::one_of(value, &[("http", ())])?,
             "balance" => {
-                let known = [("round-robin", Balance::RoundRobin), ("least-connections", Balance::LeastConnections)];
-                wishes.pool.balance = Some(values::one_of(value, &known)?);
+                let known = [
+                    ("round-robin", Balance::RoundRobin),
+                    ("least-connections", Balance::LeastConnections),
+                    ("random-two", Balance::RandomTwo),
+                    ("first", Balance::First),
+                    ("hash:source", Balance::HashSource),
+                ];
+                let later = ["hash:uri", "hash:header:", "hash:cookie:"];
+                wishes.pool.balance = Some(served(value, &known, &later)?);
             }
             "connect-timeout" => wishes.pool.connect = Some(values::duration(value, "10ms", "5m")?),
             "deny-source-ranges" => wishes.deny = values::ranges(value)?,
             "expose" => wishes.expose = values::expose(value)?,
             "idle-timeout" => wishes.pool.idle = Some(values::duration(value, "1s", "720h")?),
             "listen" => wishes.listen = values::listen(value)?,
+            "max-connections" => wishes.pool.max_connections = Some(values::number(value, 0, 1_000_000)?),
             "probe" => wishes.pool.probe = Some(values::probe(value)?),
             "probe-interval" => wishes.pool.probe_interval = Some(values::duration(value, "100ms", "1h")?),
+            "proxy-protocol" => {
+                let known = [("v1", Some(ProxyVersion::V1)), ("v2", Some(ProxyVersion::V2)), ("none", None)];
+                wishes.pool.send_proxy = Some(values::one_of(value, &known)?);
+            }
+            "queue-wait" => wishes.pool.queue_wait = Some(values::duration(value, "1ms", "1h")?),
+            "rate-limit" => wishes.rate = Some(values::rate(value)?),
             "reach" => {
                 let known = [("auto", Reach::Auto), ("nodeport", Reach::NodePort), ("pod", Reach::Pod)];
                 wishes.pool.reach = Some(values::one_of(value, &known)?);
@@ -227,10 +295,20 @@ impl Reader {
             }
             "response-timeout" => wishes.pool.response = Some(values::duration(value, "10ms", "24h")?),
             "retries" => wishes.pool.retries = Some(values::number(value, 0, 10)?),
-            _ => return Err("it is known but not read".to_owned()),
+            "slow-start" => wishes.pool.slow_start = Some(values::duration(value, "0s", "1h")?),
+            "sticky" => wishes.pool.sticky = Some(served(value, &[("source", true), ("none", false)], &["cookie:"])?),
+            _ => return Err(Wrong::Value("it is known but not read".to_owned())),
         }
         Ok(())
     }
+}
+
+/// One of some words; `later` is how those begin that this version does not serve.
+fn served<T: Copy>(value: &str, known: &[(&str, T)], later: &[&str]) -> Result<T, Wrong> {
+    values::one_of(value, known).map_err(|right| match later.iter().any(|word| value.starts_with(word)) {
+        true => Wrong::NotServed(right),
+        false => Wrong::Value(right),
+    })
 }
 
 #[cfg(test)]

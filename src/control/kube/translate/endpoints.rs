@@ -8,7 +8,7 @@ use crate::control::kube::objects::endpoints::{EndpointAddress, EndpointSlice};
 use crate::control::kube::objects::service::{Service, ServicePort};
 use crate::control::kube::objects::{Kind, ObjectName, SERVICE_NAME};
 use crate::control::kube::spec::Access;
-use crate::model::intent::Admin;
+use crate::model::intent::{Admin, ListenerKey, Transport};
 
 use super::Draft;
 
@@ -69,7 +69,7 @@ pub(super) fn of_port(
                         continue;
                     }
                 };
-                if let Err(reason) = may_dial(draft, address) {
+                if let Err(reason) = may_dial(draft, port, address) {
                     refused.push(format!("endpoint {address} {reason}; it is left out"));
                     continue;
                 }
@@ -120,16 +120,17 @@ fn port_matches(of_slice: &crate::control::kube::objects::endpoints::EndpointPor
 
 /// Whether an address may be dialled on an object's word. The API server refuses most of these as endpoints, but not
 /// all in all versions; what lies behind them here is not the cluster's.
-pub(super) fn may_dial(draft: &Draft<'_>, address: SocketAddr) -> Result<(), &'static str> {
+pub(super) fn may_dial(draft: &Draft<'_>, port: &ServicePort, address: SocketAddr) -> Result<(), &'static str> {
     // Who writes manifest files may as well write our own file.
     let is_local = matches!(draft.spec.access, Access::Manifests(_) | Access::Inline(_));
     let ip = address.ip().to_canonical();
+    let transport = port.transport().unwrap_or(Transport::Tcp);
     match ip {
         _ if ip.is_unspecified() => Err("is the unspecified address"),
         _ if ip.is_multicast() => Err("is a multicast address"),
         _ if ip.is_loopback() && !is_local => Err("is a loopback address"),
         _ if is_link_local(ip) => Err("is a link-local address"),
-        _ if draft.listens_on(address) => Err("is where sluice itself listens"),
+        _ if draft.listens_on(ListenerKey { transport, address }) => Err("is where sluice itself listens"),
         _ => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::control::kube::objects::service::Service;
-use crate::model::intent::ListenerKey;
+use crate::model::intent::{ListenerKey, Transport};
 use crate::model::problem::Origin;
 
 use super::Draft;
@@ -15,16 +15,21 @@ pub(super) fn reserve_doors(draft: &mut Draft<'_>) {
     for (key, doors) in [("ingress.http", &spec.ingress.http), ("ingress.https", &spec.ingress.https)] {
         for door in doors {
             let origin = Origin::new(spec.name.clone(), format!("{key} ({door} in the file)"));
-            take(draft, *door, &origin);
+            take(draft, ListenerKey::tcp(*door), &origin);
         }
     }
 }
 
-/// The address that a Service gets for these ports. Every port that is free there may be taken.
+/// The address that a Service gets for these ports, one address for all. Every port that is free there may be taken.
 ///
 /// # Errors
 /// The address it insists on is not one to hand out.
-pub(super) fn address(draft: &Draft<'_>, service: &Service, wishes: &Wishes, ports: &[u16]) -> Result<IpAddr, String> {
+pub(super) fn address(
+    draft: &Draft<'_>,
+    service: &Service,
+    wishes: &Wishes,
+    ports: &[(Transport, u16)],
+) -> Result<IpAddr, String> {
     let all = &draft.spec.services.addresses;
     if let Some(wanted) = wishes.address {
         return match all.contains(&wanted) {
@@ -38,7 +43,11 @@ pub(super) fn address(draft: &Draft<'_>, service: &Service, wishes: &Wishes, por
     choices.retain(|address| all.contains(address));
     choices.extend(all);
     let first = choices.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let is_free = |address: &IpAddr| ports.iter().all(|port| holder(draft, SocketAddr::new(*address, *port)).is_none());
+    let key = |address: &IpAddr, (transport, port): (Transport, u16)| ListenerKey {
+        transport,
+        address: SocketAddr::new(*address, port),
+    };
+    let is_free = |address: &IpAddr| ports.iter().all(|port| holder(draft, key(address, *port)).is_none());
     Ok(choices.into_iter().find(is_free).unwrap_or(first))
 }
 
@@ -51,18 +60,18 @@ pub(super) fn on_offer(all: &[IpAddr]) -> String {
     format!("there are {} (services.addresses in the file)", all.join(", "))
 }
 
-/// Who has this socket, or one that overlaps with it.
-pub(super) fn holder<'d>(draft: &'d Draft<'_>, address: SocketAddr) -> Option<&'d Origin> {
-    let places = draft.places.get(&address.port())?;
-    let is_taken_by = |ip: IpAddr| {
-        ip == address.ip() || ListenerKey::tcp(SocketAddr::new(ip, address.port())).overlaps(ListenerKey::tcp(address))
-    };
+/// Who has this socket, or one that overlaps with it. TCP and UDP do not take each other's.
+pub(super) fn holder<'d>(draft: &'d Draft<'_>, key: ListenerKey) -> Option<&'d Origin> {
+    let port = key.address.port();
+    let places = draft.places.get(&(key.transport, port))?;
+    let is_taken_by =
+        |ip: IpAddr| ip == key.address.ip() || ListenerKey { address: SocketAddr::new(ip, port), ..key }.overlaps(key);
     places.iter().find(|(ip, _)| is_taken_by(*ip)).map(|(_, origin)| origin)
 }
 
 /// Takes a socket. Port 0 is a different one each time.
-pub(super) fn take(draft: &mut Draft<'_>, address: SocketAddr, origin: &Origin) {
+pub(super) fn take(draft: &mut Draft<'_>, ListenerKey { transport, address }: ListenerKey, origin: &Origin) {
     if address.port() != 0 {
-        draft.places.entry(address.port()).or_default().push((address.ip(), origin.clone()));
+        draft.places.entry((transport, address.port())).or_default().push((address.ip(), origin.clone()));
     }
 }

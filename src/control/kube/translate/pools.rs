@@ -1,11 +1,19 @@
 //! Pure. The pools that listeners and routes want, filled with backends.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::model::intent::{Pool, PoolName, WhenDown};
+use crate::control::kube::objects::ObjectName;
+use crate::control::kube::objects::service::Service;
+use crate::control::usual;
+use crate::model::intent::{Pool, PoolName, Sticky, WhenDown};
 
 use super::{Draft, endpoints, reach};
+
+/// How long a client may stay with one pod, in seconds; the API server refuses others.
+const AFFINITY: RangeInclusive<u64> = 1..=86_400;
 
 /// Makes every pool that was wanted. One that cannot be filled is told and stays empty: its routes answer 503.
 pub(super) fn pools(draft: &mut Draft<'_>) -> BTreeMap<PoolName, Arc<Pool>> {
@@ -14,6 +22,8 @@ pub(super) fn pools(draft: &mut Draft<'_>) -> BTreeMap<PoolName, Arc<Pool>> {
     let mut pools = std::mem::take(&mut draft.refused);
     for (name, wanted) in std::mem::take(&mut draft.wanted) {
         let mut pool = Pool::new(wanted.origin.clone());
+        pool.probe = usual::probe(wanted.port.transport());
+        pool.sticky = affinity(draft, wanted.name, wanted.service);
         wanted.wishes.apply(&mut pool);
         match reach::backends(draft, &machines, &slices, &wanted) {
             Ok(backends) => pool.backends = backends,
@@ -25,4 +35,33 @@ pub(super) fn pools(draft: &mut Draft<'_>) -> BTreeMap<PoolName, Arc<Pool>> {
         pools.insert(name, Arc::new(pool));
     }
     pools
+}
+
+/// What `spec.sessionAffinity` asks for, wherever the Service's pods are served.
+fn affinity(draft: &mut Draft<'_>, name: &ObjectName, service: &Service) -> Option<Sticky> {
+    let origin = draft.origin::<Service>(name);
+    match service.spec.session_affinity.as_deref() {
+        None | Some("" | "None") => None,
+        Some("ClientIP") => {
+            let Some(asked) = service.spec.session_affinity_config.client_ip.timeout_seconds else {
+                return Some(usual::STICKY);
+            };
+            match u64::try_from(asked).ok().filter(|seconds| AFFINITY.contains(seconds)) {
+                Some(seconds) => Some(Sticky { timeout: Duration::from_secs(seconds) }),
+                None => {
+                    let (least, most) = AFFINITY.into_inner();
+                    let usual = usual::STICKY.timeout.as_secs();
+                    let key = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
+                    let reason =
+                        format!("{key}: {asked} is wrong; it is a number from {least} to {most}; {usual} is taken");
+                    draft.problem(&origin, reason);
+                    Some(usual::STICKY)
+                }
+            }
+        }
+        Some(other) => {
+            draft.problem(&origin, format!("spec.sessionAffinity: {other:?} is unknown; it is None or ClientIP"));
+            None
+        }
+    }
 }

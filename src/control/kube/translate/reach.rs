@@ -84,7 +84,8 @@ fn pods(draft: &mut Draft<'_>, machines: &Machines, slices: &Slices<'_>, wanted:
     let found = of_port(draft, slices, wanted.name, wanted.service, wanted.port);
     let backend = |(address, found): (SocketAddr, Found)| Backend {
         instance: found.instance,
-        weight: found.node.and_then(|node| machines.weights.get(&node).copied()).unwrap_or(1),
+        weight: found.node.as_ref().and_then(|node| machines.weights.get(node).copied()).unwrap_or(1),
+        node: found.node.unwrap_or_else(|| "".into()),
         admin: found.admin,
         ..Backend::new(address)
     };
@@ -124,13 +125,14 @@ fn nodes(
         if share == 0 {
             continue;
         }
-        if let Err(reason) = may_dial(draft, address) {
+        if let Err(reason) = may_dial(draft, wanted.port, address) {
             let origin = draft.origin_of(Node::KIND, &ObjectName::new("", machine.name.clone()));
             draft.problem(&origin, format!("its address {address} {reason}; the node is left out"));
             continue;
         }
         let weight = share.saturating_mul(machine.weight).min(MOST);
-        backends.push(Backend { instance: machine.name.clone(), weight, ..Backend::new(address) });
+        let (instance, node) = (machine.name.clone(), machine.name.clone());
+        backends.push(Backend { instance, node, weight, ..Backend::new(address) });
     }
     Ok(backends)
 }

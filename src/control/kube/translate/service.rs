@@ -7,7 +7,9 @@ use crate::control::kube::objects::service::{Service, ServicePort};
 use crate::control::kube::objects::{Kind, ObjectName};
 use crate::control::kube::status::{Showing, Shown, Target};
 use crate::model::host::HostPattern;
-use crate::model::intent::{Action, Limits, Listener, ListenerKey, PathMatch, PoolName, Protocol, Route, SourceRules};
+use crate::model::intent::{
+    Action, Limits, Listener, ListenerKey, PathMatch, PoolName, Protocol, Route, SourceRules, Transport,
+};
 use crate::model::problem::Origin;
 
 use super::annotations::{Wishes, range};
@@ -32,6 +34,13 @@ fn is_ours(draft: &Draft<'_>, service: &Service) -> bool {
         && service.spec.load_balancer_class.as_deref().map_or(spec.take_unclassed, |class| class == spec.class)
 }
 
+/// A port of a Service, and where it is listened to.
+struct Place<'s> {
+    listen: u16,
+    transport: Transport,
+    port: &'s ServicePort,
+}
+
 /// The error refuses the whole Service.
 fn one<'a>(
     draft: &mut Draft<'a>,
@@ -43,26 +52,31 @@ fn one<'a>(
     let Some(wishes) = draft.wishes_of(name, service) else { return Ok(()) };
     let sources = sources(service, &wishes)?;
     let ports = ports(draft, service, &wishes, is_balanced, origin)?;
-    let numbers: Vec<u16> = ports.iter().map(|(listen, _)| *listen).collect();
-    let address = place::address(draft, service, &wishes, &numbers)?;
+    let sockets: Vec<_> = ports.iter().map(|place| (place.transport, place.listen)).collect();
+    let address = place::address(draft, service, &wishes, &sockets)?;
     tell_unserved(draft, service, address, origin);
     let mut is_placed = false;
-    for (listen, port) in ports {
-        let socket = SocketAddr::new(address, listen);
-        if let Some(holder) = place::holder(draft, socket) {
+    for Place { listen, transport, port } in ports {
+        let key = ListenerKey { transport, address: SocketAddr::new(address, listen) };
+        // What metrics and people call it; TCP goes without saying.
+        let called = match transport {
+            Transport::Tcp => listen.to_string(),
+            Transport::Udp => format!("{listen}/udp"),
+        };
+        if let Some(holder) = place::holder(draft, key) {
             let holder = &holder.object;
             let reason = format!(
-                "port {listen} on {address} is taken by {holder}; move it with sluice.dev/listen: \"{}=PORT\", or give \
+                "port {called} on {address} is taken by {holder}; move it with sluice.dev/listen: \"{}=PORT\", or give \
                  the cluster another address under services.addresses",
                 port.label(),
             );
             draft.problem(origin, reason);
             continue;
         }
-        place::take(draft, socket, origin);
+        place::take(draft, key, origin);
         let pool = draft.want((name, service, port), &wishes.pool, None);
-        let listener_name = format!("{}/{name}:{listen}", draft.spec.name);
-        draft.listeners.insert(ListenerKey::tcp(socket), listener(listener_name, pool, &sources, origin));
+        let listener_name = format!("{}/{name}:{called}", draft.spec.name);
+        draft.listeners.insert(key, listener(listener_name, transport, pool, &wishes, &sources, origin));
         is_placed = true;
     }
     if is_placed
@@ -75,7 +89,18 @@ fn one<'a>(
     Ok(())
 }
 
-fn listener(name: String, pool: PoolName, sources: &SourceRules, origin: &Origin) -> Listener {
+fn listener(
+    name: String,
+    transport: Transport,
+    pool: PoolName,
+    wishes: &Wishes,
+    sources: &SourceRules,
+    origin: &Origin,
+) -> Listener {
+    let (protocol, flow_idle) = match transport {
+        Transport::Tcp => (Protocol::Tcp, None),
+        Transport::Udp => (Protocol::Udp, wishes.pool.idle),
+    };
     let route = Route {
         host: HostPattern::Any,
         alpn: Vec::new(),
@@ -85,62 +110,82 @@ fn listener(name: String, pool: PoolName, sources: &SourceRules, origin: &Origin
     };
     Listener {
         name: name.into(),
-        protocol: Protocol::Tcp,
+        protocol,
         routes: vec![route],
         certs: Vec::new(),
         strict_sni: false,
         sources: sources.clone(),
         // Else a Service on a port that something else has would take the whole edge out of its rotation.
         essential: false,
-        proxies: Vec::new(),
-        limits: Limits::default(),
-        flow_idle: None,
+        proxies: wishes.proxies.clone(),
+        limits: Limits { rate: wishes.rate, ..Limits::default() },
+        flow_idle,
         origin: origin.clone(),
     }
 }
 
-/// The ports to listen on, each with the Service's port it is for.
+/// The ports to listen on.
 fn ports<'s>(
     draft: &mut Draft<'_>,
     service: &'s Service,
     wishes: &Wishes,
     is_balanced: bool,
     origin: &Origin,
-) -> Result<Vec<(u16, &'s ServicePort)>, String> {
-    let unknown = |what: &str, label: &str| {
-        let have = service.ports_in_words();
-        format!("annotation sluice.dev/{what}: {label:?} is none of the Service's TCP ports; it has {have}")
+) -> Result<Vec<Place<'s>>, String> {
+    let called = |what: &str, label: &str| -> Result<Vec<&'s ServicePort>, String> {
+        let ports: Vec<_> = service.ports_called(label).collect();
+        if ports.is_empty() {
+            let have = service.ports_in_words();
+            let wrong = format!("{label:?} is none of the Service's TCP and UDP ports; it has {have}");
+            return Err(format!("annotation sluice.dev/{what}: {wrong}"));
+        }
+        Ok(ports)
     };
     let mut moved = Vec::new();
     for (label, listen) in &wishes.listen {
-        moved.push((service.tcp_port(label).ok_or_else(|| unknown("listen", label))?, *listen));
+        moved.extend(called("listen", label)?.into_iter().map(|port| (port, *listen)));
     }
-    let listen_on = |port: &'s ServicePort, usual: u16| {
+    let mut places = Vec::new();
+    let mut place = |draft: &mut Draft<'_>, port: &'s ServicePort, usual: u16| {
+        let Some(transport) = port.transport() else {
+            let reason = format!("{} is not served; port {} is left out", port.protocol(), port.label());
+            return draft.problem(origin, reason);
+        };
+        if let Some(guard) = wishes.asks_of_connections().filter(|_| transport == Transport::Udp) {
+            let label = port.label();
+            let reason = format!(
+                "annotation sluice.dev/{guard}: no datagram can carry its header, so port {label} (UDP) is not served; take \
+                 it off, or give the port a Service of its own"
+            );
+            return draft.problem(origin, reason);
+        }
         let moved = moved.iter().find(|(of, _)| std::ptr::eq(*of, port));
-        (moved.map_or(usual, |(_, listen)| *listen), port)
+        places.push(Place { listen: moved.map_or(usual, |(_, listen)| *listen), transport, port });
     };
-    let mut ports = Vec::new();
     for port in service.spec.ports.iter().filter(|_| is_balanced) {
-        match port.protocol() {
-            "TCP" if port.port != 0 => ports.push(listen_on(port, port.port)),
-            "TCP" => draft.problem(origin, "has a port 0, which cannot be listened to; give it another"),
-            other => draft.problem(origin, format!("{other} is not served by this version: port {}", port.label())),
+        match port.port {
+            0 => draft.problem(origin, "has a port 0, which cannot be listened to; give it another"),
+            number => place(draft, port, number),
         }
     }
     for (listen, label) in &wishes.expose {
-        let port = match (label, &service.spec.ports[..]) {
-            (Some(label), _) => service.tcp_port(label).ok_or_else(|| unknown("expose", label))?,
-            (None, [only]) if only.protocol() == "TCP" => only,
-            (None, _) => {
+        let ports = match label {
+            Some(label) => called("expose", label)?,
+            None => only(service).ok_or_else(|| {
                 let have = service.ports_in_words();
-                return Err(format!(
-                    "annotation sluice.dev/expose must name a TCP port, as in {listen}:NAME; it has {have}"
-                ));
-            }
+                format!("annotation sluice.dev/expose must name a TCP or UDP port, as in {listen}:NAME; it has {have}")
+            })?,
         };
-        ports.push(listen_on(port, *listen));
+        ports.into_iter().for_each(|port| place(draft, port, *listen));
     }
-    Ok(ports)
+    Ok(places)
+}
+
+/// The only port of a Service; TCP and UDP of one number are one.
+fn only(service: &Service) -> Option<Vec<&ServicePort>> {
+    let first = service.spec.ports.first()?;
+    let is_one = service.spec.ports.iter().all(|port| port.port == first.port && port.transport().is_some());
+    is_one.then(|| service.spec.ports.iter().collect())
 }
 
 fn sources(service: &Service, wishes: &Wishes) -> Result<SourceRules, String> {
@@ -163,8 +208,5 @@ fn tell_unserved(draft: &mut Draft<'_>, service: &Service, address: std::net::Ip
     {
         let all = place::on_offer(&draft.spec.services.addresses);
         draft.problem(origin, format!("spec.loadBalancerIP: {asked} could not be had, so it got {address}; {all}"));
-    }
-    if service.spec.session_affinity.as_deref() == Some("ClientIP") {
-        draft.problem(origin, "sessionAffinity: ClientIP is not served by this version; its clients are spread");
     }
 }

@@ -68,6 +68,19 @@ fn wrong_values_refuse_and_say_what_is_right() {
         ("listen", "https"),
         ("probe", "http:healthz"),
         ("probe", "http:/a b"),
+        ("probe", "none:"),
+        ("probe", "grpc:"),
+        ("probe", "https:healthz"),
+        ("proxy-protocol", "v3"),
+        ("accept-proxy-protocol", "all"),
+        ("max-connections", "-1"),
+        ("queue-wait", "0s"),
+        ("rate-limit", "100/s"),
+        ("rate-limit", "0/s per source"),
+        ("rate-limit", "100/d per source"),
+        ("slow-start", "2h"),
+        ("sticky", "cookie"),
+        ("balance", "hash:destination"),
         ("probe-interval", "10ms"),
         ("reach", "node"),
         ("response-timeout", "-1s"),
@@ -81,8 +94,13 @@ fn wrong_values_refuse_and_say_what_is_right() {
 #[test]
 fn what_guards_and_cannot_be_served_refuses_and_the_rest_does_not() {
     assert!(complaint(On::Ingress, "allow-source-ranges", "10.0.0.0/8").refuses);
-    assert!(complaint(On::Service, "rate-limit", "1/s per source").refuses);
-    assert!(!complaint(On::Service, "sticky", "source").refuses);
+    assert!(complaint(On::Ingress, "rate-limit", "1/s per source").refuses);
+    assert!(complaint(On::Service, "hsts", "true").refuses);
+    assert!(!complaint(On::Service, "weight", "3").refuses);
+    for (name, value) in [("sticky", "cookie:id"), ("balance", "hash:header:X-User")] {
+        let later = complaint(On::Service, name, value);
+        assert!(!later.refuses && later.reason.contains("is not served by this version; it is "), "{}", later.reason);
+    }
     assert!(!complaint(On::Service, "redirect-https", "true").refuses);
 }
 
@@ -110,4 +128,43 @@ fn times_are_written_as_in_the_file() {
     assert_eq!(wishes.pool.connect, Some(Duration::from_secs(90)));
     assert_eq!(wishes.pool.idle, Some(Duration::from_secs(24 * 3600)));
     assert!(complaint(On::Service, "idle-timeout", "31d").reason.contains("a time from 1s to 720h, like 500ms"));
+}
+
+#[test]
+fn what_connections_and_backends_are_asked_for_is_taken() {
+    let wishes = good(
+        On::Service,
+        &[
+            ("accept-proxy-protocol", "10.0.0.0/8, 192.0.2.7"),
+            ("balance", "hash:source"),
+            ("max-connections", "100"),
+            ("probe", "https:/healthz"),
+            ("proxy-protocol", "v2"),
+            ("queue-wait", "2s"),
+            ("rate-limit", "300/m per source"),
+            ("slow-start", "30s"),
+            ("sticky", "source"),
+        ],
+    );
+    assert_eq!(wishes.proxies.len(), 2);
+    assert_eq!(wishes.rate, Some(Rate { count: 300, per: Duration::from_secs(60) }));
+    assert_eq!(wishes.asks_of_connections(), Some("proxy-protocol"));
+    let mut pool = Pool::new(crate::model::problem::Origin::new("home", "x"));
+    wishes.pool.apply(&mut pool);
+    assert_eq!((pool.balance, pool.max_connections), (Balance::HashSource, 100));
+    assert_eq!((pool.queue.length, pool.queue.wait), (1024, Duration::from_secs(2)));
+    assert_eq!((pool.slow_start, pool.send_proxy), (Duration::from_secs(30), Some(ProxyVersion::V2)));
+    assert_eq!(pool.sticky, Some(usual::STICKY));
+    assert!(matches!(&pool.probe.as_ref().unwrap().kind, ProbeKind::Http { tls: true, .. }));
+
+    // An Ingress takes off what its Service wishes.
+    let own = good(On::Ingress, &[("sticky", "none"), ("proxy-protocol", "none"), ("probe", "grpc:shop.v1.Cart")]).pool;
+    own.over(&wishes.pool).apply(&mut pool);
+    assert_eq!((pool.sticky, pool.send_proxy), (None, None));
+    assert!(matches!(&pool.probe.unwrap().kind, ProbeKind::Grpc { service, .. } if &**service == "shop.v1.Cart"));
+    assert_eq!(good(On::Service, &[("proxy-protocol", "none")]).asks_of_connections(), None);
+    assert_eq!(
+        good(On::Service, &[("accept-proxy-protocol", "::1")]).asks_of_connections(),
+        Some("accept-proxy-protocol")
+    );
 }

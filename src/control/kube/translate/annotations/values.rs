@@ -2,19 +2,21 @@
 
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::control::time;
-use crate::model::intent::ProbeKind;
+use crate::control::{amount, time};
+use crate::model::intent::{ProbeKind, Rate};
 
 /// One of some words.
 pub(super) fn one_of<T: Copy>(value: &str, known: &[(&str, T)]) -> Result<T, String> {
     known.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning).ok_or_else(|| {
         let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
-        format!("it is {}", words.join(" or "))
+        match &words[..] {
+            [more @ .., last] if !more.is_empty() => format!("it is {} or {last}", more.join(", ")),
+            only => format!("it is {}", only.concat()),
+        }
     })
 }
 
@@ -76,19 +78,29 @@ pub(super) fn listen(value: &str) -> Result<Vec<(String, u16)>, String> {
     value.split(',').map(one).collect::<Option<_>>().ok_or_else(wrong)
 }
 
-/// `tcp`, `none` or `http:/path`.
+/// `100/s per source`.
+pub(super) fn rate(value: &str) -> Result<Rate, String> {
+    let wrong =
+        || "it is so many in a second, a minute or an hour, like 100/s per source or 5000/h per source".to_owned();
+    // Said in full, for a limit that all sources share would be another one.
+    value.strip_suffix(" per source").and_then(|text| amount::rate(text.trim())).ok_or_else(wrong)
+}
+
+/// `tcp`, `none`, `grpc`, `grpc:SERVICE`, `http:/path` or `https:/path`.
 pub(super) fn probe(value: &str) -> Result<Option<ProbeKind>, String> {
-    match value {
-        "none" => return Ok(None),
-        "tcp" => return Ok(Some(ProbeKind::Tcp)),
-        _ => {}
-    }
-    let path =
-        value.strip_prefix("http:").filter(|path| path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic()));
-    match path {
-        Some(path) => Ok(Some(ProbeKind::Http { path: Arc::from(path), host: None, port: None, tls: false })),
-        None => Err("it is tcp, none or http:/path".to_owned()),
-    }
+    let (kind, rest) = value.split_once(':').map_or((value, None), |(kind, rest)| (kind, Some(rest)));
+    let is_plain = |rest: &str| !rest.is_empty() && rest.len() <= 255 && rest.bytes().all(|b| b.is_ascii_graphic());
+    let kind = match (kind, rest) {
+        ("none", None) => return Ok(None),
+        ("tcp", None) => ProbeKind::Tcp,
+        ("grpc", None) => ProbeKind::Grpc { service: "".into(), port: None },
+        ("grpc", Some(service)) if is_plain(service) => ProbeKind::Grpc { service: service.into(), port: None },
+        ("http" | "https", Some(path)) if path.starts_with('/') && is_plain(path) => {
+            ProbeKind::Http { path: path.into(), host: None, port: None, tls: kind == "https" }
+        }
+        _ => return Err("it is tcp, none, grpc, grpc:SERVICE, http:/path or https:/path".to_owned()),
+    };
+    Ok(Some(kind))
 }
 
 /// How many letters must change to make `a` of `b`.
