@@ -46,7 +46,7 @@ fn yaml_files(name: &str) -> Vec<PathBuf> {
 #[test]
 fn every_file_that_is_shown_is_good() {
     let files = [yaml_files("config"), yaml_files("tests/fixtures/config")].concat();
-    assert!(files.len() >= 5, "{files:?}");
+    assert!(files.len() >= 6, "{files:?}");
     for path in files {
         let (good, said) = checked(&fs::read_to_string(&path).unwrap());
         assert!(good, "{}\n{said}", path.display());
@@ -68,6 +68,8 @@ fn the_annotated_file_shows_the_defaults() {
     let site =
         |loaded: &file::Loaded| loaded.fragment.pools.iter().find(|(n, _)| n.as_str() == "site").unwrap().1.clone();
     assert_eq!(site(&annotated), site(&bare));
+    let web = annotated.fragment.listeners.values().find(|listener| &*listener.name == "web").unwrap();
+    assert_eq!((&web.sources, &web.proxies, &web.limits), (&Default::default(), &vec![], &Default::default()));
 }
 
 /// Every key that is read stands in the annotated file, as a key or in a comment.
@@ -84,6 +86,12 @@ fn the_annotated_file_names_every_key() {
         "pools: {p: {backends: [], x: 1}}\n",
         "pools: {p: {backends: [], probe: {x: 1}}}\n",
         "pools: {p: {backends: [], timeouts: {x: 1}}}\n",
+        "pools: {p: {backends: [], balance: {x: 1}}}\n",
+        "pools: {p: {backends: [], ejection: {x: 1}}}\n",
+        "pools: {p: {backends: [], agent: {x: 1}}}\n",
+        "pools: {p: {backends: [], queue: {x: 1}}}\n",
+        "pools: {p: {backends: []}}\nlisteners: {l: {bind: 127.0.0.1:1, protocol: tcp, pool: p, per_source: {x: 1}}}\n",
+        "pools: {p: {backends: []}}\nlisteners: {l: {bind: 127.0.0.1:1, protocol: tcp, pool: p, bandwidth: {x: 1}}}\n",
         "pools: {p: {backends: [{address: 127.0.0.1:1, x: 1}]}}\n",
         "pools: {p: {backends: []}}\nlisteners: {l: {bind: 127.0.0.1:1, protocol: tcp, pool: p, x: 1}}\n",
         "pools: {p: {backends: []}}\nlisteners: {l: {bind: 127.0.0.1:1, protocol: http, routes: [{pool: p, x: 1}]}}\n",

@@ -96,7 +96,8 @@ impl Newcomers {
 }
 
 fn check_pool(pool: &Pool, problems: &mut Vec<Problem>) {
-    if pool.backends.is_empty() && !pool.is_refused {
+    // Of names, who looks them up tells when nothing was found.
+    if pool.backends.is_empty() && pool.names.is_empty() && !pool.is_refused {
         problems.push(Problem::new(&pool.origin, "has no backend, so its requests are answered with 503"));
     }
 }

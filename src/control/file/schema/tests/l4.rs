@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::intent::{ProbeKind, Transport};
 
-const EVERYTHING: &str = r#"
+pub(super) const EVERYTHING: &str = r#"
 process: {memory_limit: 512MiB}
 listeners:
   dns: {bind: 127.0.0.1:53, protocol: udp, pool: dns, idle: 5s, max_connections: 5000, per_source: {rate: 300/m}}
