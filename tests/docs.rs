@@ -191,6 +191,8 @@ fn pages_with_everything() -> Pages {
     };
     let backends = vec![Backend::new(SocketAddr::from(([127, 0, 0, 1], 9001)))];
     let mut intent = Intent::default();
+    let dns = Listener { name: "dns".into(), protocol: Protocol::Udp, ..listener.clone() };
+    intent.listeners.insert(ListenerKey::of(dns.protocol, key.address), Arc::new(dns));
     intent.listeners.insert(key, Arc::new(listener));
     intent.pools.insert(pool.clone(), Arc::new(Pool { backends, ..Pool::new(origin) }));
     intent.certs.insert(CertName::new("shop"), Arc::new(cert));

@@ -24,7 +24,7 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
     number.checked_mul(*unit)
 }
 
-/// So many bytes as [`bytes`] takes them: in the largest unit by which they are whole.
+/// So many bytes as [`bytes()`] takes them: in the largest unit by which they are whole.
 pub(super) fn written(bytes: u64) -> String {
     let fits = |(_, unit): &&(&str, u64)| bytes >= *unit && bytes.is_multiple_of(*unit);
     let largest = UNITS.iter().filter(fits).max_by_key(|(_, unit)| *unit);
