@@ -18,11 +18,15 @@ use crate::model::balance::Ask;
 use crate::model::intent::ListenerKey;
 use crate::model::live::listener::Admitted;
 use crate::model::snapshot::{PoolPlan, Reader};
+use crate::net::proxy_protocol::Ends;
 
+mod announce;
 mod connect;
 mod http;
 mod listener;
 mod outcome;
+mod passthrough;
+mod preface;
 mod relay;
 mod sockets;
 mod tcp;
@@ -37,12 +41,25 @@ pub use sockets::{Proxy, Settings};
 struct Connection {
     /// The listener it came by.
     key: ListenerKey,
-    /// The client.
+    /// The client: the peer, or who the peer's PROXY protocol header names.
     peer: SocketAddr,
     /// The port the client connected to.
     port: u16,
+    /// The address the client connected to, where a PROXY protocol header told; otherwise the socket knows.
+    to: Option<SocketAddr>,
     /// Counts it while it lives.
     admitted: Admitted,
+}
+
+impl Connection {
+    /// Both ends of the client's connection. `local` asks the socket, which is done only where the listener is open on
+    /// all addresses.
+    fn ends(&self, local: impl FnOnce() -> Option<SocketAddr>) -> Ends {
+        let asked = self.key.address.ip();
+        let here = || if asked.is_unspecified() { local() } else { None };
+        let to = self.to.or_else(here).unwrap_or_else(|| SocketAddr::new(asked, self.port));
+        Ends { from: self.peer, to }
+    }
 }
 
 /// What every task of one data thread shares.

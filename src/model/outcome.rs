@@ -29,8 +29,12 @@ words! {
         TlsFailed = "tls_failed",
         /// What the client sent was not the listener's protocol, or broke its rules.
         Malformed = "malformed",
-        /// The head of a request took too long.
+        /// The head of a request, or the first message of a TLS client that is passed through, took too long.
         SlowHead = "slow_head",
+        /// Its PROXY protocol header was wrong, or took too long.
+        BadProxyHeader = "bad_proxy_header",
+        /// The client that its PROXY protocol header named may not connect; the refusals say why.
+        Refused = "refused",
         /// The process stopped and its drain time ran out; or it was a flow of a listener that is no longer wanted.
         Stopped = "stopped",
         /// It was a flow, and a newer one needed its place.
@@ -39,7 +43,8 @@ words! {
 }
 
 words! {
-    /// Why a connection was closed before anything was read from it, or a datagram that would begin a flow was dropped.
+    /// Why a connection was closed before anything but a PROXY protocol header was read from it, or a datagram that would
+    /// begin a flow was dropped.
     pub enum Refusal,
     /// The value of the label `reason`.
     fn label {
@@ -50,6 +55,8 @@ words! {
         /// The listener left the configuration a moment ago, or is https and has no TLS side; or a flow would begin
         /// while the process is stopping.
         NotServed = "not_served",
+        /// It came from another source than the proxies whose connections begin with a PROXY protocol header.
+        NotAProxy = "not_a_proxy",
     }
 }
 
@@ -64,6 +71,6 @@ mod tests {
         labels.sort_unstable();
         assert!(labels.windows(2).all(|two| two[0] != two[1]), "{labels:?}");
         assert!(Refusal::ALL.iter().enumerate().all(|(i, r)| *r as usize == i));
-        assert_eq!(Refusal::ALL.map(Refusal::label), ["source", "capacity", "not_served"]);
+        assert_eq!(Refusal::ALL.map(Refusal::label), ["source", "capacity", "not_served", "not_a_proxy"]);
     }
 }

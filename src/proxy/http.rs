@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -24,6 +25,7 @@ use tracing::debug;
 use super::outcome::of_http;
 use super::{Connection, Worker};
 use crate::model::outcome::Outcome;
+use crate::net::proxy_protocol;
 use crate::net::socket::{self, Presence};
 use aside::Aside;
 use body::ResponseBody;
@@ -75,6 +77,10 @@ const SLOW: &[u8] =
 pub(super) struct Tls {
     /// ALPN chose HTTP/2.
     pub(super) h2: bool,
+    /// The server name that the client asked for.
+    pub(super) name: Option<Box<str>>,
+    /// What else of it backends may be told.
+    pub(super) told: Option<proxy_protocol::Tls>,
 }
 
 /// A connection to a client, in the clear or in TLS.
@@ -83,6 +89,8 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     fn abort_on_close(&self);
     /// What became of the client, whether or not it is being read from.
     fn presence(&self) -> Presence;
+    /// The address that the client connected to. A system call.
+    fn local(&self) -> Option<SocketAddr>;
 }
 
 impl Transport for TcpStream {
@@ -92,6 +100,10 @@ impl Transport for TcpStream {
 
     fn presence(&self) -> Presence {
         socket::presence(self)
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.local_addr().ok()
     }
 }
 
@@ -103,12 +115,17 @@ impl Transport for TlsStream<TcpStream> {
     fn presence(&self) -> Presence {
         socket::presence(self.get_ref().0)
     }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.get_ref().0.local_addr().ok()
+    }
 }
 
 /// Serves one connection of an HTTP listener to its end.
 pub(super) async fn serve<S: Transport>(worker: Rc<Worker>, connection: Connection, stream: S, tls: Option<Tls>) {
     let h2 = tls.as_ref().is_some_and(|tls| tls.h2);
-    let session = Rc::new(Session::new(worker, &connection, tls.is_some(), h2));
+    let ends = connection.ends(|| stream.local());
+    let session = Rc::new(Session::new(worker, &connection, ends, tls));
     let end = if h2 { serve_h2(&session, stream).await } else { serve_h1(&session, stream).await };
     let outcome = match end {
         End::Served(Ok(())) => match session.tunnel.take() {

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 
-use super::{Connection, Worker, http, tcp, tls};
+use super::{Connection, Worker, http, passthrough, preface, tcp, tls};
 use crate::model::intent::{ListenerKey, Protocol};
 use crate::model::live::ListenerState;
 use crate::model::live::listener::Admitted;
-use crate::model::outcome::Refusal;
+use crate::model::outcome::{Outcome, Refusal};
 use crate::model::snapshot::Snapshot;
 use crate::net::socket;
 
@@ -39,11 +39,27 @@ pub(super) async fn accept(worker: Rc<Worker>, key: ListenerKey, socket: TcpList
 /// What the snapshot says of a new connection.
 enum Admission {
     Refused(Refusal),
+    /// From a proxy, which is to name its client first.
+    Introduced,
     Tcp,
+    TlsPassthrough,
     Http,
     Https(Arc<rustls::ServerConfig>),
 }
 
+/// Admits a peer, where it is a proxy only to name its client.
+fn admission_of_peer(snapshot: &Snapshot, key: &ListenerKey, peer: SocketAddr) -> Admission {
+    match snapshot.listeners.get(key) {
+        Some(plan) if !plan.intent.proxies.is_empty() => {
+            let ip = peer.ip().to_canonical();
+            let is_proxy = plan.intent.proxies.iter().any(|range| range.contains(&ip));
+            if is_proxy { Admission::Introduced } else { Admission::Refused(Refusal::NotAProxy) }
+        }
+        _ => admission(snapshot, key, peer),
+    }
+}
+
+/// Admits a client.
 fn admission(snapshot: &Snapshot, key: &ListenerKey, peer: SocketAddr) -> Admission {
     match snapshot.listeners.get(key) {
         // The listener left the configuration a moment ago; its socket is about to close.
@@ -53,10 +69,9 @@ fn admission(snapshot: &Snapshot, key: &ListenerKey, peer: SocketAddr) -> Admiss
             (Protocol::Tcp, _) => Admission::Tcp,
             (Protocol::Https, Some(tls)) => Admission::Https(tls.config.clone()),
             (Protocol::Http, _) => Admission::Http,
+            (Protocol::TlsPassthrough, _) => Admission::TlsPassthrough,
             // Compile gives every https listener its TLS side; without one nothing may be served in the clear.
-            (Protocol::Https, None) | (Protocol::TlsPassthrough | Protocol::Udp, _) => {
-                Admission::Refused(Refusal::NotServed)
-            }
+            (Protocol::Https, None) | (Protocol::Udp, _) => Admission::Refused(Refusal::NotServed),
         },
     }
 }
@@ -69,18 +84,26 @@ fn admit(
     stream: TcpStream,
     peer: SocketAddr,
 ) {
-    let admission = worker.reader.read(|snapshot| admission(snapshot, &key, peer));
+    let mut admission = worker.reader.read(|snapshot| admission_of_peer(snapshot, &key, peer));
     if let Admission::Refused(why) = admission {
         state.refuse(why);
         return;
     }
-    let connection = Connection { key, peer: canonical(peer), port, admitted: Admitted::new(state.clone()) };
+    let admitted = Admitted::new(state.clone());
+    let mut connection = Connection { key, peer: canonical(peer), port, to: None, admitted };
     let busy = worker.busy();
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
+        if matches!(admission, Admission::Introduced) {
+            admission = match introduce(&worker, &mut connection, &stream).await {
+                Ok(admission) => admission,
+                Err(outcome) => return connection.admitted.end(outcome),
+            };
+        }
         match admission {
-            Admission::Refused(_) => {}
+            Admission::Refused(_) | Admission::Introduced => {}
             Admission::Tcp => tcp::serve(worker, connection, stream).await,
+            Admission::TlsPassthrough => passthrough::serve(worker, connection, stream).await,
             Admission::Http => http::serve(worker, connection, stream, None).await,
             Admission::Https(config) => tls::serve(worker, connection, stream, config).await,
         }
@@ -88,8 +111,20 @@ fn admit(
     });
 }
 
+/// Lets a proxy name its client, and admits that one.
+async fn introduce(worker: &Worker, connection: &mut Connection, stream: &TcpStream) -> Result<Admission, Outcome> {
+    preface::read(connection, stream).await?;
+    match worker.reader.read(|snapshot| admission(snapshot, &connection.key, connection.peer)) {
+        Admission::Refused(why) => {
+            connection.admitted.listener().refuse(why);
+            Err(Outcome::Refused)
+        }
+        admission => Ok(admission),
+    }
+}
+
 /// An IPv4 client of a dual-stack socket by its IPv4 address.
-fn canonical(peer: SocketAddr) -> SocketAddr {
+pub(super) fn canonical(peer: SocketAddr) -> SocketAddr {
     SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
@@ -125,7 +160,7 @@ mod tests {
         let peer = "198.51.100.7:1".parse().unwrap();
         let refused = |snapshot: &Snapshot| match admission(snapshot, &key, peer) {
             Admission::Refused(why) => Some(why),
-            Admission::Tcp | Admission::Http | Admission::Https(_) => None,
+            _ => None,
         };
         assert_eq!(refused(&Snapshot::default()), Some(Refusal::NotServed), "no such listener any more");
         assert_eq!(refused(&snapshot(Protocol::Http, "203.0.113.0/24", key)), None);

@@ -5,21 +5,45 @@ use std::rc::Rc;
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use super::{Connection, Worker, connect, relay};
+use super::announce::{self, Told};
+use super::connect::{self, Reached};
+use super::{Connection, Worker, relay};
 use crate::model::balance::Tried;
 use crate::model::outcome::Outcome;
-use crate::model::snapshot::Decision;
+use crate::model::snapshot::{Decision, PoolPlan};
 use crate::net::relay::Options;
 use crate::net::socket;
 
+/// What was read of a client before it was decided where it goes.
+#[derive(Debug, Default)]
+pub(super) struct Spoken {
+    /// All of it; the backend gets it first.
+    pub(super) bytes: Vec<u8>,
+    /// The server name in it.
+    pub(super) authority: Option<Box<str>>,
+    /// The application protocol in it.
+    pub(super) alpn: Option<Box<[u8]>>,
+}
+
 /// Serves one connection of a `tcp` listener to its end.
-pub(super) async fn serve(worker: Rc<Worker>, connection: Connection, mut client: TcpStream) {
+pub(super) async fn serve(worker: Rc<Worker>, connection: Connection, client: TcpStream) {
     let decision = worker.reader.read(|s| s.decide_connection(&connection.key));
+    carry(worker, connection, client, decision, Spoken::default()).await;
+}
+
+/// Carries a connection to where it was decided to go, to its end.
+pub(super) async fn carry(
+    worker: Rc<Worker>,
+    connection: Connection,
+    mut client: TcpStream,
+    decision: Decision,
+    spoken: Spoken,
+) {
     let Decision::Forward { pool, .. } = decision else {
         connection.admitted.end(Outcome::NoBackend);
         return;
     };
-    let reached = match connect::connect(&worker, &pool, connection.peer.ip(), &mut Tried::default()).await {
+    let (reached, options) = match reach(&worker, &connection, &client, &pool, spoken).await {
         Ok(reached) => reached,
         Err(outcome) => {
             debug!(listener = %connection.key, pool = %pool.name, client = %connection.peer, "no backend: closed");
@@ -29,10 +53,29 @@ pub(super) async fn serve(worker: Rc<Worker>, connection: Connection, mut client
             return;
         }
     };
-    let options = Options::new(relay::times(&pool.intent.timeouts));
     // From here on the connection holds its lease alone, so that an old snapshot can go while it lives.
     drop(pool);
     let (mut backend, lease) = (reached.stream, reached.picked.lease);
     let outcome = relay::between(&mut client, &mut backend, options, connection.admitted.listener(), &lease).await;
     connection.admitted.end(outcome);
+}
+
+/// A backend that was told of its client, and what the relay to it begins with. A function of its own, so that what it
+/// needs is gone while the connection lives.
+async fn reach(
+    worker: &Worker,
+    connection: &Connection,
+    client: &TcpStream,
+    pool: &PoolPlan,
+    spoken: Spoken,
+) -> Result<(Reached, Options), Outcome> {
+    let Spoken { bytes, authority, alpn } = spoken;
+    let reached = connect::connect(worker, pool, connection.peer.ip(), &mut Tried::default()).await?;
+    if let Some(version) = pool.intent.send_proxy {
+        let ends = connection.ends(|| client.local_addr().ok());
+        let told = Told { ends, authority, alpn, tls: None, id: [worker.draw(), worker.draw()] };
+        announce::send(&reached.stream, version, &told, !bytes.is_empty()).map_err(|_| Outcome::BackendBroke)?;
+    }
+    let options = Options { from_client: bytes, ..Options::new(relay::times(&pool.intent.timeouts)) };
+    Ok((reached, options))
 }

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
-use super::{Connection, Worker, http};
+use super::{Connection, Worker, announce, http};
 use crate::model::outcome::Outcome;
 
 /// How long a handshake may take in all.
@@ -23,7 +23,15 @@ pub(super) async fn serve(
 ) {
     match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await {
         Ok(Ok(stream)) => {
-            let tls = http::Tls { h2: stream.get_ref().1.alpn_protocol() == Some(b"h2") };
+            let shaken = stream.get_ref().1;
+            let tls = http::Tls {
+                h2: shaken.alpn_protocol() == Some(b"h2"),
+                name: shaken.server_name().map(Into::into),
+                told: announce::tls(
+                    shaken.protocol_version(),
+                    shaken.negotiated_cipher_suite().map(|suite| suite.suite()),
+                ),
+            };
             http::serve(worker, connection, stream, Some(tls)).await;
         }
         Ok(Err(error)) => {

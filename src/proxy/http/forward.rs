@@ -30,7 +30,7 @@ use super::tunnel::Tunnel;
 use crate::model::balance::Tried;
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::{BackendPlan, PoolPlan};
-use crate::proxy::{connect, relay};
+use crate::proxy::{announce, connect, relay};
 
 /// A request ready for a backend.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ async fn send(
     let limit = pool.intent.timeouts.response;
     let leave = replay.filter(|_| backend.is_up()).map(|_| (pool, backend));
     let patience = |since| Patience { until: since + limit, limit, leave };
-    let shelf = session.worker.clients.of(backend.address);
+    let shelf = session.shelf(pool, backend.address);
     while let Some(mut connection) = shelf.take() {
         match exchange(session, &mut connection, request, patience(started)).await {
             Ok(response) => return Ok((response, connection)),
@@ -165,6 +165,11 @@ async fn send(
     let Ok(stream) = connect::dial(pool, backend).await else {
         return Err(Unanswered { failure: Failure::Connect, unsent: Some(request) });
     };
+    if let Some(version) = pool.intent.send_proxy
+        && announce::send(&stream, version, &session.told, true).is_err()
+    {
+        return Err(Unanswered { failure: Failure::Broke, unsent: Some(request) });
+    }
     let Ok((sender, connection)) =
         http1::Builder::new().max_buf_size(super::BUFFER).handshake(TokioIo::new(stream)).await
     else {

@@ -1,8 +1,8 @@
 //! What all requests of one client connection share.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,11 +10,16 @@ use std::sync::Arc;
 use hyper::header::HeaderValue;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::Tls;
+use super::clients::{Clients, Shelf};
 use super::tunnel::Tunnel;
 use crate::model::host::Host;
 use crate::model::intent::ListenerKey;
 use crate::model::live::ListenerState;
 use crate::model::outcome::Outcome;
+use crate::model::snapshot::PoolPlan;
+use crate::net::proxy_protocol::Ends;
+use crate::proxy::announce::Told;
 use crate::proxy::{Connection, Worker};
 
 /// One client connection.
@@ -43,6 +48,10 @@ pub(super) struct Session {
     pub(super) tunnel: RefCell<Option<Tunnel>>,
     /// For the head of the next request that is kept.
     pub(super) buffer: Cell<Vec<u8>>,
+    /// What backends are told of the client where they are told.
+    pub(super) told: Told,
+    /// Connections to backends that were told of this client, and so are no other's.
+    own: OnceCell<Clients>,
     requests: Cell<u64>,
     under_way: Cell<u32>,
     uploading: RefCell<Option<Rc<Cell<bool>>>>,
@@ -57,8 +66,11 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Begins with an accepted connection. `tls`: whether its client speaks TLS.
-    pub(super) fn new(worker: Rc<Worker>, connection: &Connection, tls: bool, h2: bool) -> Self {
+    /// Begins with an accepted connection; `tls`: what its handshake said.
+    pub(super) fn new(worker: Rc<Worker>, connection: &Connection, ends: Ends, tls: Option<Tls>) -> Self {
+        let (proto, h2) = tls.as_ref().map_or(("http", false), |tls| ("https", tls.h2));
+        let (authority, tls) = tls.map_or((None, None), |tls| (tls.name, tls.told));
+        let id = [worker.draw(), worker.draw()];
         let value = |text: String| HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
         Self {
             worker,
@@ -66,19 +78,31 @@ impl Session {
             listener: connection.admitted.listener().clone(),
             source: connection.peer.ip(),
             client: value(connection.peer.ip().to_string()),
-            proto: HeaderValue::from_static(if tls { "https" } else { "http" }),
+            proto: HeaderValue::from_static(proto),
             port: value(connection.port.to_string()),
             h2,
             host: RefCell::default(),
             outcome: Cell::new(Outcome::Done),
             tunnel: RefCell::default(),
             buffer: Cell::default(),
+            // No ALPN: backends are spoken to in HTTP/1.1, whatever the client speaks with us.
+            told: Told { ends, authority, alpn: None, tls, id },
+            own: OnceCell::new(),
             requests: Cell::new(0),
             under_way: Cell::new(0),
             uploading: RefCell::default(),
             quiet_since: Cell::new(Instant::now()),
             alarm: Cell::default(),
         }
+    }
+
+    /// The connections to a backend of `pool` that may carry a request of this client.
+    pub(super) fn shelf(&self, pool: &PoolPlan, backend: SocketAddr) -> Rc<Shelf> {
+        let clients = match pool.intent.send_proxy {
+            Some(_) => self.own.get_or_init(Clients::default),
+            None => &self.worker.clients,
+        };
+        clients.of(backend)
     }
 
     /// A request began.

@@ -20,6 +20,10 @@ impl Transport for DuplexStream {
     fn presence(&self) -> Presence {
         Presence::There
     }
+
+    fn local(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
 /// Serves one connection of a listener that has no configuration, so each request is answered at once.
@@ -29,7 +33,7 @@ async fn with_client<F: Future<Output = ()>>(client: impl FnOnce(DuplexStream) -
     let (_trigger, drain) = drain::channel();
     let worker = Rc::new(Worker::new(Snapshots::default().reader(), drain, Instant::now(), 1));
     let peer = "127.0.0.1:1234".parse().unwrap();
-    let connection = Connection { key, peer, port: 80, admitted: Admitted::new(state.clone()) };
+    let connection = Connection { key, peer, port: 80, to: None, admitted: Admitted::new(state.clone()) };
     let (ours, theirs) = duplex(64 * 1024);
     LocalSet::new()
         .run_until(async {
