@@ -4,6 +4,7 @@
 //! draws are arguments.
 
 pub mod balance;
+pub mod blame;
 pub mod compile;
 pub mod histogram;
 pub mod host;

@@ -12,7 +12,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::intent::{Admin, Balance, WhenDown};
+use super::intent::{Balance, WhenDown};
 use super::live::Lease;
 use super::snapshot::{BackendPlan, PoolPlan};
 use digest::scatter;
@@ -109,7 +109,7 @@ impl PoolPlan {
             return Some(backup);
         }
         // Nothing is available. A wrong probe must not take the site down, so what is ready is tried anyway.
-        let is_ready = |b: &BackendPlan| b.admin == Admin::Ready && b.weight > 0 && self.has_room(b);
+        let is_ready = |b: &BackendPlan| b.is_ready() && self.has_room(b);
         let last = match self.intent.when_down {
             WhenDown::Refuse => None,
             WhenDown::Try => {
@@ -134,7 +134,7 @@ impl PoolPlan {
     /// draws among all by share, so in all each has what is due to it.
     fn takes_turn(&self, index: usize, tried: &Tried, draw: u64) -> bool {
         let backend = &self.backends[index];
-        let is_warm = || backend.ramp.as_ref().is_none_or(|ramp| scatter(draw) >> 56 < ramp.warmth());
+        let is_warm = || scatter(draw) >> 56 < backend.part();
         !backend.backup && self.may_take(backend) && !tried.has(index) && is_warm()
     }
 

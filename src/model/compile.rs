@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::balance::{Maglev, Schedule, digest};
 use super::intent::{Action, Admin, Balance, Cert, Intent, Listener, ListenerKey, Pool, PoolName, Protocol, Route};
-use super::live::{BackendKey, Live, ProbeKey, RampKey, ServeKey};
+use super::live::{AgentKey, BackendKey, Live, ProbeKey, RampKey, ServeKey};
 use super::map::Map;
 use super::problem::{Origin, Problem};
 use super::route::{Matcher, NameTable, RouteTable, Target};
@@ -49,11 +49,14 @@ fn plan_pool(name: &PoolName, pool: &Arc<Pool>, previous: &Snapshot, live: &Live
             weight: backend.weight,
             admin: backend.admin,
             backup: backend.backup,
-            state: live.backend(&key),
-            probe: pool
-                .probe
+            state: live.backend_on(&key, &backend.node),
+            probe: pool.probe.as_ref().map(|probe| {
+                live.probe(&ProbeKey { backend: key.clone(), probe: probe.clone(), send_proxy: pool.send_proxy })
+            }),
+            agent: pool
+                .agent
                 .as_ref()
-                .map(|probe| live.probe(&ProbeKey { backend: key.clone(), probe: probe.clone() })),
+                .map(|agent| live.agent(&AgentKey { backend: key.clone(), agent: agent.clone() })),
             ramp: (!pool.slow_start.is_zero()).then(|| {
                 let ramp = live.ramp(&RampKey { pool: name.clone(), backend: key });
                 if newcomers.has(digest) {

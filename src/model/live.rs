@@ -12,24 +12,32 @@ use std::hash::Hash;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::intent::{ListenerKey, PoolName, Probe};
+use tokio::sync::Notify;
+
+use super::intent::{Agent, ListenerKey, PoolName, Probe, ProxyVersion};
 use super::tls::TlsShared;
 
+pub mod agent;
 pub mod backend;
 pub mod codes;
 pub mod control;
 pub mod datagrams;
+pub mod ejection;
 pub mod listener;
+pub mod node;
 pub mod pool;
 pub mod probe;
 pub mod ramp;
 pub mod shard;
 pub mod sticky;
 
+pub use agent::AgentState;
 pub use backend::{BackendState, Lease};
 pub use control::{ControlState, SourceState};
 pub use datagrams::{DatagramState, Loss};
+pub use ejection::EjectionState;
 pub use listener::ListenerState;
+pub use node::{NodeKey, NodeState};
 pub use pool::{PoolState, ServeState};
 pub use probe::ProbeState;
 pub use ramp::Ramp;
@@ -50,6 +58,17 @@ pub struct ProbeKey {
     pub backend: BackendKey,
     /// How it is checked.
     pub probe: Probe,
+    /// The PROXY protocol header that a check begins with, since what the backend takes from others it takes from us.
+    pub send_proxy: Option<ProxyVersion>,
+}
+
+/// Which agent of which backend.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct AgentKey {
+    /// The backend it speaks for.
+    pub backend: BackendKey,
+    /// How it is asked.
+    pub agent: Agent,
 }
 
 /// Which backend's slow start in which pool.
@@ -76,8 +95,10 @@ pub struct ServeKey {
 pub struct Live {
     shards: usize,
     backends: Registry<BackendKey, BackendState>,
+    nodes: Registry<NodeKey, NodeState>,
     probes: Registry<ProbeKey, ProbeState>,
     ramps: Registry<RampKey, Ramp>,
+    agents: Registry<AgentKey, AgentState>,
     pools: Registry<PoolName, PoolState>,
     serves: Registry<ServeKey, ServeState>,
     listeners: Registry<ListenerKey, ListenerState>,
@@ -85,6 +106,7 @@ pub struct Live {
     pub control: ControlState,
     /// What all TLS configurations share: tickets and sessions resume across swaps.
     pub tls: TlsShared,
+    trouble: Arc<Notify>,
 }
 
 impl Live {
@@ -93,19 +115,49 @@ impl Live {
         Self {
             shards: workers + 1,
             backends: Registry::default(),
+            nodes: Registry::default(),
             probes: Registry::default(),
             ramps: Registry::default(),
+            agents: Registry::default(),
             pools: Registry::default(),
             serves: Registry::default(),
             listeners: Registry::default(),
             control: ControlState::default(),
             tls: TlsShared::new(),
+            trouble: Arc::default(),
         }
     }
 
-    /// The state of a backend.
+    /// The state of a backend on a machine that is known by its address alone.
     pub fn backend(&self, key: &BackendKey) -> Arc<BackendState> {
-        self.backends.take(key, || BackendState::new(self.shards))
+        self.backend_on(key, "")
+    }
+
+    /// The state of a backend on this node; empty: its address stands for it. A backend does not move: the node it was
+    /// first asked with stays its own for as long as its state lives.
+    pub fn backend_on(&self, key: &BackendKey, node: &str) -> Arc<BackendState> {
+        self.backends.take(key, || {
+            let node = match node {
+                "" => NodeKey::Address(key.address.ip()),
+                name => NodeKey::Named(name.into()),
+            };
+            BackendState::new(self.shards, self.node(&node), self.trouble.clone())
+        })
+    }
+
+    /// The state of a machine.
+    pub fn node(&self, key: &NodeKey) -> Arc<NodeState> {
+        self.nodes.take(key, || NodeState::new(key.clone(), self.shards, self.trouble.clone()))
+    }
+
+    /// The state of an agent; a new one has said nothing yet.
+    pub fn agent(&self, key: &AgentKey) -> Arc<AgentState> {
+        self.agents.take(key, AgentState::default)
+    }
+
+    /// Wakes `health`, its one listener, when a backend or a node was left out, suspected or came back.
+    pub fn trouble(&self) -> Arc<Notify> {
+        self.trouble.clone()
     }
 
     /// The state of a check; a new one has no verdict yet.

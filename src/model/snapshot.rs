@@ -11,7 +11,8 @@ use tokio::sync::watch;
 
 use super::balance::{Maglev, Schedule};
 use super::intent::{Action, Admin, Cert, CertName, Listener, ListenerKey, Pool, PoolName};
-use super::live::{BackendState, ListenerState, PoolState, ProbeState, Ramp, ServeState};
+use super::live::agent::Objection;
+use super::live::{AgentState, BackendState, ListenerState, PoolState, ProbeState, Ramp, ServeState};
 use super::map::Map;
 use super::route::{NameTable, RouteTable, Target};
 use super::source::SourceTable;
@@ -89,22 +90,59 @@ pub struct BackendPlan {
     pub ramp: Option<Arc<Ramp>>,
     /// Stands for its address and instance; see [`digest`](super::balance::digest).
     pub digest: u64,
+    /// What its agent says, if it is asked.
+    pub agent: Option<Arc<AgentState>>,
 }
 
 impl BackendPlan {
-    /// Whether it may take something new: its owner wishes it, it has a weight and its checks do not speak against it.
+    /// Whether it may take something new: its owner wishes it, it has a weight, and nothing speaks against it: neither
+    /// its checks, nor its agent, nor what traffic found of it and its node.
     pub fn is_available(&self) -> bool {
-        self.admin == Admin::Ready && self.weight > 0 && self.is_up()
+        self.is_ready() && self.is_up() && !self.state.ejection().is_ejected()
+    }
+
+    /// Whether its owner wishes it to take something new, whatever its health: of what is not, nothing is tried.
+    pub fn is_ready(&self) -> bool {
+        self.admin == Admin::Ready && self.wish() > 0
+    }
+
+    /// What its checks, its agent and its node say; a backend that nobody looks at is up.
+    pub fn is_up(&self) -> bool {
+        self.probe.as_ref().is_none_or(|p| p.is_up())
+            && !self.state.node().is_down()
+            && self.agent.as_ref().is_none_or(|agent| agent.objection() != Some(Objection::Down))
+    }
+
+    /// Whether its node may be down, so that another is the better choice.
+    pub fn is_suspect(&self) -> bool {
+        self.state.node().is_suspected()
+    }
+
+    /// How much of its weight it wishes to take now, as far as it has a word in that: 0 (nothing) to [`Self::WHOLE`].
+    pub fn wish(&self) -> u32 {
+        let Some(agent) = &self.agent else { return if self.weight > 0 { Self::WHOLE } else { 0 } };
+        match agent.objection() {
+            Some(Objection::Drain | Objection::Maintain) => 0,
+            _ if self.weight == 0 => 0,
+            // Not rounded down to nothing: only who asks for 0 % gets it.
+            _ => (Self::WHOLE * agent.percent()).div_ceil(100),
+        }
+    }
+
+    /// The wish of a backend that takes all of its weight.
+    pub const WHOLE: u32 = 256;
+
+    /// How much of its weight it takes now, of 256: what it wishes, of that what it is warm enough for, and never
+    /// nothing.
+    pub(super) fn part(&self) -> u64 {
+        let warmth = self.ramp.as_ref().map_or(256, |ramp| ramp.warmth());
+        let percent = self.agent.as_ref().map_or(100, |agent| u64::from(agent.percent()));
+        (warmth * percent).div_ceil(100).max(1)
     }
 
     /// What part of the traffic it is due now, to be compared with that of others; at least 1.
     pub(super) fn share(&self) -> u64 {
-        u64::from(self.weight.max(1)) * self.ramp.as_ref().map_or(256, |ramp| ramp.warmth())
-    }
-
-    /// What its checks say; a backend without checks is up.
-    pub fn is_up(&self) -> bool {
-        self.probe.as_ref().is_none_or(|p| p.is_up())
+        u64::from(self.weight.max(1)) * self.part()
     }
 }
 

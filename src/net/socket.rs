@@ -73,6 +73,33 @@ pub async fn dial(address: SocketAddr, timeout: Duration) -> io::Result<TcpStrea
     Ok(stream)
 }
 
+/// What a failed connect says of its peer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unreached {
+    /// Nobody answered: the machine may be off.
+    Silent,
+    /// A machine that is there did not want it.
+    Refused,
+    /// Nothing: it failed for want of something here, a descriptor, a port or a route.
+    Ours,
+}
+
+impl Unreached {
+    /// Of this error of [`dial`].
+    pub fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => Self::Silent,
+            io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::PermissionDenied => Self::Ours,
+            _ if is_exhausted(error) => Self::Ours,
+            _ => Self::Refused,
+        }
+    }
+}
+
 /// Words for a failed connect, for the log and for whoever asks why a backend is down.
 pub fn describe(error: &io::Error) -> String {
     match error.kind() {

@@ -8,9 +8,13 @@ use tracing::debug;
 
 use super::Worker;
 use crate::model::balance::{Picked, Tried};
+use crate::model::blame::Fault;
+use crate::model::intent::Action;
+use crate::model::live::BackendState;
 use crate::model::outcome::Outcome;
+use crate::model::route::Target;
 use crate::model::snapshot::{BackendPlan, PoolPlan};
-use crate::net::socket;
+use crate::net::socket::{self, Unreached};
 
 /// A connection to a backend, counted there while `picked` lives.
 #[derive(Debug)]
@@ -31,7 +35,9 @@ pub(super) async fn connect(
 ) -> Result<Reached, Outcome> {
     let mut why = Outcome::NoBackend;
     for attempt in 0..=pool.intent.retries {
-        let Some(picked) = pool.pick(tried, &worker.ask(pool, source)) else { break };
+        let ask = worker.ask(pool, source);
+        let picked = if attempt == 0 { pool.pick(tried, &ask) } else { pool.pick_again(tried, &ask) };
+        let Some(picked) = picked else { break };
         if attempt > 0 {
             pool.state.retried();
         }
@@ -48,6 +54,7 @@ pub(super) async fn connect(
 
 /// Opens a connection to one backend within the pool's connect timeout; success and failure are counted there.
 pub(super) async fn dial(pool: &PoolPlan, backend: &BackendPlan) -> io::Result<TcpStream> {
+    let since = backend.state.node().pulse();
     match socket::dial(backend.address, pool.intent.timeouts.connect).await {
         Ok(stream) => {
             backend.state.connected();
@@ -55,8 +62,25 @@ pub(super) async fn dial(pool: &PoolPlan, backend: &BackendPlan) -> io::Result<T
         }
         Err(error) => {
             backend.state.connect_failed();
+            match Unreached::of(&error) {
+                Unreached::Silent => pool.blame(backend, Fault::Silent(since)),
+                Unreached::Refused => pool.blame(backend, Fault::Refused),
+                Unreached::Ours => {}
+            }
             debug!(pool = %pool.name, backend = %backend.address, error = socket::describe(&error), "connect failed");
             Err(error)
         }
+    }
+}
+
+/// A backend broke a connection off before it had sent a byte. The connection holds nothing of the snapshot it was
+/// decided by, so the pool that its target names is looked up as it is now.
+pub(super) fn broke_off(worker: &Worker, target: &Target, state: &BackendState) {
+    let Action::Forward(name) = &target.action else { return };
+    let pool = worker.reader.read(|snapshot| snapshot.pools.get(name).cloned());
+    if let Some(pool) = pool
+        && let Some(backend) = pool.backend_of(state)
+    {
+        pool.blame(backend, Fault::Broke);
     }
 }

@@ -22,7 +22,21 @@ pub(super) async fn between<A: Leg, B: Leg>(
     listener: &ListenerState,
     lease: &Lease,
 ) -> Outcome {
+    watched(client, backend, options, listener, lease).await.0
+}
+
+/// The same; and whether the backend broke off before it had sent a byte, which is to be told to
+/// [`broke_off`](super::connect::broke_off) where the connection is as fresh as its client's.
+pub(super) async fn watched<A: Leg, B: Leg>(
+    client: &mut A,
+    backend: &mut B,
+    options: Options,
+    listener: &ListenerState,
+    lease: &Lease,
+) -> (Outcome, bool) {
+    let mut heard = false;
     let end = relay(client, backend, options, |moved| {
+        heard |= moved.down() > 0;
         listener.moved(moved.copied_up, moved.copied_down);
         lease.state().sent(moved.up());
         lease.state().received(moved.down());
@@ -34,5 +48,5 @@ pub(super) async fn between<A: Leg, B: Leg>(
             [client.bare(), backend.bare()].into_iter().flatten().for_each(socket::abort_on_close);
         }
     }
-    of_relay(&end)
+    (of_relay(&end), !heard && matches!(end, End::BackendFailed(_)))
 }

@@ -39,7 +39,7 @@ pub(super) async fn carry(
     decision: Decision,
     spoken: Spoken,
 ) {
-    let Decision::Forward { pool, .. } = decision else {
+    let Decision::Forward { pool, target } = decision else {
         connection.admitted.end(Outcome::NoBackend);
         return;
     };
@@ -56,7 +56,11 @@ pub(super) async fn carry(
     // From here on the connection holds its lease alone, so that an old snapshot can go while it lives.
     drop(pool);
     let (mut backend, lease) = (reached.stream, reached.picked.lease);
-    let outcome = relay::between(&mut client, &mut backend, options, connection.admitted.listener(), &lease).await;
+    let listener = connection.admitted.listener();
+    let (outcome, is_mute) = relay::watched(&mut client, &mut backend, options, listener, &lease).await;
+    if is_mute {
+        connect::broke_off(&worker, &target, lease.state());
+    }
     connection.admitted.end(outcome);
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::schedule::PLACES;
 use super::*;
 use crate::model::compile::compile;
-use crate::model::intent::{Backend, Intent, Pool, PoolName};
+use crate::model::intent::{Admin, Backend, Intent, Pool, PoolName};
 use crate::model::live::{Live, probe::Verdict};
 use crate::model::problem::Origin;
 use crate::model::snapshot::Snapshot;

@@ -19,7 +19,8 @@ impl Tried {
         }
     }
 
-    pub(super) fn has(&self, index: usize) -> bool {
+    /// Whether it was tried.
+    pub fn has(&self, index: usize) -> bool {
         self.indices[..usize::from(self.count)].iter().any(|i| usize::from(*i) == index)
     }
 }

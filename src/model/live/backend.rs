@@ -2,12 +2,20 @@
 
 use std::sync::Arc;
 
-use super::shard::{Count, Sharded, sum};
+use tokio::sync::Notify;
 
-/// Counters of one backend, shared by every pool that lists it.
+use super::ejection::EjectionState;
+use super::node::{NodeState, Pulse};
+use super::shard::{Count, Sharded, sum};
+use crate::model::intent::Ejection;
+
+/// Counters of one backend and what traffic found of it, shared by every pool that lists it.
 #[derive(Debug)]
 pub struct BackendState {
     shards: Sharded<BackendShard>,
+    ejection: EjectionState,
+    node: Arc<NodeState>,
+    trouble: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -20,8 +28,44 @@ struct BackendShard {
 }
 
 impl BackendState {
-    pub(super) fn new(shards: usize) -> Self {
-        Self { shards: Sharded::new(shards) }
+    pub(super) fn new(shards: usize, node: Arc<NodeState>, trouble: Arc<Notify>) -> Self {
+        node.join();
+        Self { shards: Sharded::new(shards), ejection: EjectionState::default(), node, trouble }
+    }
+
+    /// Whether traffic found it failing.
+    pub fn ejection(&self) -> &EjectionState {
+        &self.ejection
+    }
+
+    /// The machine it runs on.
+    pub fn node(&self) -> &Arc<NodeState> {
+        &self.node
+    }
+
+    /// A connect to it that began at `since` got no answer.
+    pub fn silent(&self, since: Pulse) {
+        self.node.silent(std::ptr::from_ref(self).addr() as u64, since);
+    }
+
+    /// It failed real traffic: may throw it out; see [`EjectionState::failed`].
+    pub fn failed(&self, rule: &Ejection, may: impl FnOnce() -> bool) {
+        if self.ejection.failed(rule, may) {
+            self.trouble.notify_one();
+        }
+    }
+
+    /// Lets it in again before its time, on probation, if it was left out.
+    pub fn pardon(&self) {
+        if self.ejection.is_ejected() {
+            self.ejection.readmit();
+            self.trouble.notify_one();
+        }
+    }
+
+    /// It gave a whole head or a first byte: nothing speaks against it now.
+    pub fn answered(&self) {
+        self.ejection.succeeded();
     }
 
     /// Connections and requests under way now.
@@ -47,6 +91,7 @@ impl BackendState {
     /// A connection to it was opened.
     pub fn connected(&self) {
         self.shards.here().connects.add(1);
+        self.node.answered();
     }
 
     /// A connection to it could not be opened.
@@ -62,6 +107,15 @@ impl BackendState {
     /// Payload came from it.
     pub fn received(&self, bytes: u64) {
         self.shards.here().bytes_from.add(bytes);
+        if bytes > 0 {
+            self.answered();
+        }
+    }
+}
+
+impl Drop for BackendState {
+    fn drop(&mut self) {
+        self.node.leave();
     }
 }
 

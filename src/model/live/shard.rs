@@ -37,6 +37,11 @@ impl<T> Sharded<T> {
         &self.0.get(index).unwrap_or(&self.0[0]).0
     }
 
+    /// The control runtime's.
+    pub fn first(&self) -> &T {
+        &self.0[0].0
+    }
+
     /// All of them, to sum.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|p| &p.0)

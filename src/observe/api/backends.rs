@@ -45,7 +45,7 @@ pub struct Backend<'s> {
     pub admin: String,
     /// Used only when no other is available.
     pub backup: bool,
-    /// Whether its checks speak for it; true without checks.
+    /// Whether its checks, its agent and its node speak for it; true where nobody looks.
     pub up: bool,
     /// Whether it takes something new.
     pub available: bool,
@@ -53,7 +53,7 @@ pub struct Backend<'s> {
     pub state: &'static str,
     /// Why, in one word: the label `reason` of the metric `sluice_backend_state`.
     pub reason: &'static str,
-    /// What the last failed check said; null while none speaks against it.
+    /// What the last failed check, or the agent, said; null while none speaks against it.
     pub detail: Option<String>,
     /// The verdict of its checks: `unknown`, `up` or `down`; null without checks.
     pub verdict: Option<&'static str>,
@@ -63,6 +63,10 @@ pub struct Backend<'s> {
     pub connects: u64,
     /// Connections that could not be opened.
     pub connect_failures: u64,
+    /// How often it was left out because it failed real traffic.
+    pub ejections: u64,
+    /// How much of its weight it takes now, in percent.
+    pub share_percent: u32,
     /// Payload bytes sent to it.
     pub bytes_to: u64,
     /// Payload bytes received from it.
@@ -106,7 +110,7 @@ impl<'s> Backend<'s> {
             available: plan.is_available(),
             state: standing.state(),
             reason: standing.reason(),
-            detail: plan.probe.as_ref().and_then(|probe| probe.reason()).map(|reason| reason.to_string()),
+            detail: standing.detail(plan),
             verdict: plan.probe.as_ref().map(|probe| match probe.verdict() {
                 Verdict::Unknown => "unknown",
                 Verdict::Up => "up",
@@ -115,6 +119,8 @@ impl<'s> Backend<'s> {
             active: plan.state.active(),
             connects: plan.state.connects(),
             connect_failures: plan.state.connect_failures(),
+            ejections: plan.state.ejection().count(),
+            share_percent: plan.wish() * 100 / BackendPlan::WHOLE,
             bytes_to,
             bytes_from,
         }

@@ -33,7 +33,10 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) -> Result<(), promethe
         family
     };
     page.add(numbers(
-        Family::gauge("sluice_backend_up", "1 unless the backend's checks fail, whatever its owner wishes."),
+        Family::gauge(
+            "sluice_backend_up",
+            "1 unless the backend's checks, its agent or its node fail, whatever its owner wishes.",
+        ),
         &|row| u64::from(row.up),
     ))?;
     page.add(states(&rows))?;
@@ -57,6 +60,13 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) -> Result<(), promethe
             "Connections to the backend that could not be opened, from all pools that list it.",
         ),
         &|row| row.sum(BackendState::connect_failures),
+    ))?;
+    page.add(numbers(
+        Family::counter(
+            "sluice_backend_ejections_total",
+            "How often the backend was left out because it failed real traffic, of any pool.",
+        ),
+        &|row| row.sum(|state| state.ejection().count()),
     ))
 }
 

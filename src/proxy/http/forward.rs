@@ -28,6 +28,7 @@ use super::replay::Replay;
 use super::session::Session;
 use super::tunnel::Tunnel;
 use crate::model::balance::Tried;
+use crate::model::blame::Fault;
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::{BackendPlan, PoolPlan};
 use crate::proxy::{announce, connect, relay};
@@ -98,13 +99,16 @@ pub(super) async fn forward(
     let mut tried = Tried::default();
     let mut failure = Failure::NoBackend;
     for attempt in 0..=pool.intent.retries {
-        let Some(picked) = pool.pick(&tried, &session.worker.ask(&pool, session.source)) else { break };
+        let ask = session.worker.ask(&pool, session.source);
+        let picked = if attempt == 0 { pool.pick(&tried, &ask) } else { pool.pick_again(&tried, &ask) };
+        let Some(picked) = picked else { break };
         if attempt > 0 {
             pool.state.retried();
         }
         let backend = &pool.backends[picked.index];
         let unanswered = match send(session, &pool, backend, request, underway.started(), replay.as_ref()).await {
             Ok((response, connection)) => {
+                backend.state.answered();
                 underway.lease = Some(picked.lease);
                 underway.connection = Some(connection);
                 session.buffer.set(replay.map(Replay::into_buffer).unwrap_or_default());
@@ -113,6 +117,9 @@ pub(super) async fn forward(
             Err(unanswered) => unanswered,
         };
         failure = unanswered.failure;
+        if failure == Failure::Broke {
+            pool.blame(backend, Fault::Broke);
+        }
         debug!(pool = %pool.name, backend = %backend.address, ?failure, "no answer");
         tried.add(picked.index);
         let again = || replay.as_ref().filter(|_| failure == Failure::Broke).map(Replay::request);
