@@ -426,7 +426,7 @@ async fn the_json_pages_tell_the_same_as_the_metrics() {
         json!({
             "address": "10.0.0.1:80", "instance": "pod-2", "weight": 1, "admin": "ready", "backup": false,
             "up": true, "available": true, "state": "up", "reason": "probe_passed", "detail": null, "verdict": "up",
-            "active": 1, "connects": 0, "connect_failures": 1, "ejections": 0, "share_percent": 100,
+            "active": 1, "connects": 0, "connect_failures": 1, "ejections": 0, "wish_percent": 100,
             "bytes_to": 0, "bytes_from": 0,
         })
     );

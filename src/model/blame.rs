@@ -17,6 +17,8 @@ pub enum Fault {
     Silent(Pulse),
     /// A connect was refused, by a machine that is there.
     Refused,
+    /// A connect failed on its way.
+    NoWay,
     /// It broke a connection off before a byte came.
     Broke,
 }
@@ -30,11 +32,11 @@ impl PoolPlan {
         match fault {
             Fault::Silent(since) => backend.state.silent(since),
             Fault::Refused => backend.state.node().answered(),
-            Fault::Broke => {}
+            Fault::NoWay | Fault::Broke => {}
         }
         let Some(rule) = &self.intent.ejection else { return };
         let may = || match fault {
-            Fault::Silent(_) | Fault::Refused => self.can_spare(&backend.state),
+            Fault::Silent(_) | Fault::Refused | Fault::NoWay => self.can_spare(&backend.state),
             Fault::Broke => self.can_spare(&backend.state) && self.is_mostly_in(),
         };
         backend.state.failed(rule, may);

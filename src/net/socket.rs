@@ -80,7 +80,9 @@ pub enum Unreached {
     Silent,
     /// A machine that is there did not want it.
     Refused,
-    /// Nothing: it failed for want of something here, a descriptor, a port or a route.
+    /// It is not to be reached from here: no route, or a rule of this host against it.
+    NoWay,
+    /// Nothing: this process or host lacks descriptors, ports or memory.
     Ours,
 }
 
@@ -89,13 +91,10 @@ impl Unreached {
     pub fn of(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => Self::Silent,
-            io::ErrorKind::AddrNotAvailable
-            | io::ErrorKind::InvalidInput
-            | io::ErrorKind::NetworkDown
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::PermissionDenied => Self::Ours,
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Self::Refused,
+            io::ErrorKind::AddrNotAvailable => Self::Ours,
             _ if is_exhausted(error) => Self::Ours,
-            _ => Self::Refused,
+            _ => Self::NoWay,
         }
     }
 }

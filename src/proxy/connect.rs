@@ -65,6 +65,7 @@ pub(super) async fn dial(pool: &PoolPlan, backend: &BackendPlan) -> io::Result<T
             match Unreached::of(&error) {
                 Unreached::Silent => pool.blame(backend, Fault::Silent(since)),
                 Unreached::Refused => pool.blame(backend, Fault::Refused),
+                Unreached::NoWay => pool.blame(backend, Fault::NoWay),
                 Unreached::Ours => {}
             }
             debug!(pool = %pool.name, backend = %backend.address, error = socket::describe(&error), "connect failed");

@@ -65,8 +65,8 @@ pub struct Backend<'s> {
     pub connect_failures: u64,
     /// How often it was left out because it failed real traffic.
     pub ejections: u64,
-    /// How much of its weight it takes now, in percent.
-    pub share_percent: u32,
+    /// How much of its weight its agent wishes it to take now, in percent; 100 without an agent.
+    pub wish_percent: u32,
     /// Payload bytes sent to it.
     pub bytes_to: u64,
     /// Payload bytes received from it.
@@ -120,7 +120,7 @@ impl<'s> Backend<'s> {
             connects: plan.state.connects(),
             connect_failures: plan.state.connect_failures(),
             ejections: plan.state.ejection().count(),
-            share_percent: plan.wish() * 100 / BackendPlan::WHOLE,
+            wish_percent: plan.wish() * 100 / BackendPlan::WHOLE,
             bytes_to,
             bytes_from,
         }
