@@ -141,6 +141,8 @@ mod tests {
             state,
             probe: None,
             agent: Some(agent),
+            ramp: None,
+            digest: 0,
         };
         let agent = plan.agent.as_ref().unwrap();
         let is = |standing: Standing, state| {
