@@ -61,7 +61,7 @@ pub fn start(settings: &Settings, loaded: Loaded, path: Option<std::path::PathBu
     let options = Options { start: loaded, path, reload: reload.clone() };
     let mut tasks = JoinSet::new();
     tasks.spawn(crate::control::run(options, snapshots.clone(), live.clone(), ready, watch.clone()));
-    tasks.spawn(health::follow(snapshots.clone(), watch.clone()));
+    tasks.spawn(health::follow(snapshots.clone(), live.clone(), watch.clone()));
     tasks.spawn(health::ramp::follow(snapshots.clone(), watch.clone()));
     let (desk, until) = (pages.clone(), watch.clone());
     tasks.spawn(async move {

@@ -34,7 +34,7 @@ const HOMES: [(&str, &[&str]); 12] = [
     ("notify::", &["control/"]),
     ("serde_saphyr::", &["control/"]),
     ("hyper::", &["cli/demo/", "health/", "observe/", "proxy/", "proxy.rs"]),
-    ("tokio_rustls::", &["proxy/"]),
+    ("tokio_rustls::", &["health/", "proxy/"]),
     ("prometheus::", &["observe/"]),
     ("clap::", &["cli.rs", "cli/"]),
     ("mimalloc::", &["main.rs"]),

@@ -65,7 +65,7 @@ async fn an_unhealthy_backend_stays_unhealthy_and_a_changed_probe_starts_fresh()
     };
     let sluice = Sluice::start(asked(1, &quick)).await;
     let (_trigger, drain) = sluice::drain::channel();
-    let checks = tokio::spawn(health::follow(sluice.snapshots.clone(), drain));
+    let checks = tokio::spawn(health::follow(sluice.snapshots.clone(), sluice.live.clone(), drain));
     eventually("the verdict", || (probe_state(&sluice).verdict() == Verdict::Down).then_some(())).await;
     // From here on nobody checks: what is seen was kept, not found again.
     checks.abort();

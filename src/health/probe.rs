@@ -1,118 +1,128 @@
-//! One check of one backend: a connection, or a request and its status.
+//! One check of one backend: a connection, or a question and its answer. Bounded in time by the probe's timeout, in
+//! what is read by [`bounded`].
 
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::time::Duration;
 
-use http_body_util::Empty;
-use hyper::body::Bytes;
-use hyper::header::{CONNECTION, HOST, USER_AGENT};
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
-use crate::model::intent::{Probe, ProbeKind};
-use crate::net::socket;
+use crate::model::intent::{Probe, ProbeKind, ProxyVersion};
+use crate::net::proxy_protocol::{self, Version};
+use crate::net::socket::{self, Unreached};
 
-/// Checks once, within the probe's timeout. The error says what was found, for a person to read.
-pub async fn check(address: SocketAddr, probe: &Probe) -> Result<(), String> {
+mod bounded;
+mod grpc;
+mod http;
+mod tls;
+
+use bounded::Bounded;
+
+/// What is checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// The backend.
+    pub address: SocketAddr,
+    /// The PROXY protocol header that the backend takes; a check begins with one that says that it is the proxy's own.
+    /// Another port than the backend's own is not expected to take any, as with HAProxy.
+    pub send_proxy: Option<ProxyVersion>,
+}
+
+/// Why a check failed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failure {
+    /// What was found, for a person to read.
+    pub reason: String,
+    /// What that says of the machine.
+    pub found: Found,
+}
+
+/// What a check says of the machine, whatever it says of the backend.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Found {
+    /// It is there.
+    Somebody,
+    /// Nobody answered at all.
+    Silence,
+    /// It could not be reached from here.
+    NoWay,
+    /// Nothing, not even of the backend: the check itself failed for want of something here.
+    Nothing,
+}
+
+/// A connection that a check speaks on.
+type Stream = Bounded<TcpStream>;
+
+/// Checks once, within the probe's timeout.
+///
+/// # Errors
+/// What was found instead of what the probe wants.
+pub async fn check(target: &Target, probe: &Probe) -> Result<(), Failure> {
+    let deadline = Instant::now() + probe.timeout;
+    let port = match &probe.kind {
+        ProbeKind::Tcp => None,
+        ProbeKind::Http { port, .. } | ProbeKind::Grpc { port, .. } => *port,
+    };
+    let own = target.address.port();
+    let address = SocketAddr::new(target.address.ip(), port.unwrap_or(own));
+    let greeting = target.send_proxy.filter(|_| address.port() == own);
+    let stream = socket::dial(address, probe.timeout).await.map_err(|error| Failure {
+        reason: format!("cannot connect: {}", socket::describe(&error)),
+        found: match Unreached::of(&error) {
+            Unreached::Silent => Found::Silence,
+            Unreached::Refused => Found::Somebody,
+            Unreached::NoWay => Found::NoWay,
+            Unreached::Ours => Found::Nothing,
+        },
+    })?;
+    let answer = timeout_at(deadline, ask(address, probe, greeting, stream)).await;
+    let failed = match answer {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(reason)) => reason,
+        Err(_) => format!("{} was not answered within {:?}", question(&probe.kind), probe.timeout),
+    };
+    Err(Failure { reason: failed, found: Found::Somebody })
+}
+
+async fn ask(
+    address: SocketAddr,
+    probe: &Probe,
+    greeting: Option<ProxyVersion>,
+    stream: TcpStream,
+) -> Result<(), String> {
+    let mut stream = Bounded::new(stream);
+    if let Some(version) = greeting {
+        greet(&mut stream, version).await?;
+    }
     match &probe.kind {
-        ProbeKind::Tcp => connect(address, probe.timeout).await.map(drop),
-        // Neither TLS nor gRPC can be asked for yet: no source writes them.
-        ProbeKind::Grpc { .. } => connect(address, probe.timeout).await.map(drop),
-        ProbeKind::Http { path, host, port, tls: _ } => {
-            let address = SocketAddr::new(address.ip(), port.unwrap_or(address.port()));
-            let host = host.as_deref().map_or_else(|| address.to_string(), str::to_owned);
-            match tokio::time::timeout(probe.timeout, status(address, path, &host, probe.timeout)).await {
-                Err(_) => Err(format!("GET {path} was not answered within {:?}", probe.timeout)),
-                Ok(Err(error)) => Err(error),
-                Ok(Ok(status)) if status.is_success() || status.is_redirection() => Ok(()),
-                Ok(Ok(status)) => Err(format!("GET {path} answered {status}, not 200 to 399")),
-            }
+        ProbeKind::Tcp => Ok(()),
+        ProbeKind::Grpc { service, .. } => grpc::check(stream, address, service).await,
+        ProbeKind::Http { path, host, tls: false, .. } => http::check(stream, address, path, host.as_deref()).await,
+        ProbeKind::Http { path, host, tls: true, .. } => {
+            let stream = tls::shake_hands(stream, address, host.as_deref()).await?;
+            http::check(stream, address, path, host.as_deref()).await
         }
     }
 }
 
-async fn connect(address: SocketAddr, timeout: Duration) -> Result<tokio::net::TcpStream, String> {
-    socket::dial(address, timeout).await.map_err(|error| format!("cannot connect: {}", socket::describe(&error)))
+/// What a check asks, for its reason.
+fn question(kind: &ProbeKind) -> String {
+    match kind {
+        ProbeKind::Tcp => "a connection".into(),
+        ProbeKind::Http { path, .. } => format!("GET {path}"),
+        ProbeKind::Grpc { .. } => grpc::METHOD.into(),
+    }
 }
 
-async fn status(address: SocketAddr, path: &str, host: &str, timeout: Duration) -> Result<StatusCode, String> {
-    let stream = connect(address, timeout).await?;
-    let broke = |error: hyper::Error| format!("GET {path} broke off: {error}");
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broke)?;
-    let request = Request::get(path)
-        .header(HOST, host)
-        .header(USER_AGENT, "sluice-probe")
-        .header(CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| format!("the probe's path {path:?} or host {host:?} is not valid: {error}"))?;
-    // Both in this task: when the check is over, so is the connection. It may end before the answer is looked at.
-    let mut answer = pin!(sender.send_request(request));
-    tokio::select! {
-        biased;
-        answer = &mut answer => answer.map(|answer| answer.status()).map_err(broke),
-        ended = connection => match ended {
-            Err(error) => Err(broke(error)),
-            Ok(()) => answer.await.map(|answer| answer.status()).map_err(broke),
-        },
-    }
+/// Says that this connection is the proxy's own.
+async fn greet(stream: &mut Stream, version: ProxyVersion) -> Result<(), String> {
+    use tokio::io::AsyncWriteExt;
+    let version = match version {
+        ProxyVersion::V1 => Version::V1,
+        ProxyVersion::V2 => Version::V2,
+    };
+    let sent = stream.write_all(proxy_protocol::local(version)).await;
+    sent.map_err(|error| format!("did not take a PROXY header: {error}"))
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    /// A peer that answers its first connection with these bytes and closes.
-    async fn answers(bytes: &'static str) -> SocketAddr {
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = socket.local_addr().unwrap();
-        #[allow(clippy::disallowed_methods, reason = "a test's peer lives as long as its runtime")]
-        tokio::spawn(async move {
-            let (mut stream, _) = socket.accept().await.unwrap();
-            let mut head = [0; 1024];
-            let n = stream.read(&mut head).await.unwrap();
-            assert!(head[..n].starts_with(b"GET /healthz HTTP/1.1\r\n"));
-            stream.write_all(bytes.as_bytes()).await.unwrap();
-        });
-        address
-    }
-
-    fn http() -> Probe {
-        let kind = ProbeKind::Http { path: "/healthz".into(), host: None, port: None, tls: false };
-        Probe { kind, ..Probe::default() }
-    }
-
-    #[tokio::test]
-    async fn http_takes_200_to_399_and_says_what_else_it_got() {
-        let good = answers("HTTP/1.1 302 Found\r\nlocation: /login\r\ncontent-length: 0\r\n\r\n").await;
-        assert_eq!(check(good, &http()).await, Ok(()));
-        let sick = answers("HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n").await;
-        assert_eq!(
-            check(sick, &http()).await,
-            Err("GET /healthz answered 500 Internal Server Error, not 200 to 399".into())
-        );
-        let rude = answers("").await;
-        assert!(check(rude, &http()).await.unwrap_err().contains("GET /healthz"), "says what broke");
-    }
-
-    #[tokio::test]
-    async fn a_silent_peer_fails_in_time() {
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let probe = Probe { timeout: Duration::from_millis(100), ..http() };
-        let error = check(socket.local_addr().unwrap(), &probe).await.unwrap_err();
-        assert_eq!(error, "GET /healthz was not answered within 100ms");
-    }
-
-    #[tokio::test]
-    async fn tcp_needs_a_listener() {
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = socket.local_addr().unwrap();
-        assert_eq!(check(address, &Probe::default()).await, Ok(()));
-        drop(socket);
-        let error = check(address, &Probe::default()).await.unwrap_err();
-        assert_eq!(error, "cannot connect: refused: nothing listens there");
-    }
-}
+mod tests;

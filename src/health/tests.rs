@@ -6,8 +6,9 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::model::compile::compile;
-use crate::model::intent::{Backend, Intent, Pool, PoolName};
+use crate::model::intent::{Backend, Intent, Pool, PoolName, Probe};
 use crate::model::live::Live;
+use crate::model::live::probe::Verdict;
 use crate::model::problem::Origin;
 
 fn intent(address: SocketAddr, weight: u16) -> Intent {
@@ -34,7 +35,7 @@ async fn eventually(snapshots: &Snapshots, verdict: Verdict) {
 async fn a_backend_goes_down_stays_down_over_a_swap_and_comes_back() {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    let (live, snapshots) = (Live::new(1), Arc::new(Snapshots::default()));
+    let (live, snapshots) = (Arc::new(Live::new(1)), Arc::new(Snapshots::default()));
     let publish = |weight| {
         let previous = snapshots.current();
         snapshots.publish(compile(&intent(address, weight), &previous, &live).0);
@@ -54,7 +55,7 @@ async fn a_backend_goes_down_stays_down_over_a_swap_and_comes_back() {
         assert_eq!(probe.reason(), None);
     };
     tokio::select! {
-        () = follow(snapshots.clone(), drain) => unreachable!("the drain has not begun"),
+        () = follow(snapshots.clone(), live.clone(), drain) => unreachable!("the drain has not begun"),
         () = story => {}
     }
 }

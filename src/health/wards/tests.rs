@@ -1,0 +1,115 @@
+//! Who is let in when, and what is forgotten: rounds at made-up times.
+
+use super::*;
+use crate::model::compile::compile;
+use crate::model::intent::{Backend, Ejection, Intent, Pool, PoolName, Probe};
+use crate::model::live::Live;
+use crate::model::problem::Origin;
+
+const RULE: Ejection = Ejection { failures: 1, time: Duration::from_secs(10) };
+
+/// A pool with two backends on one node.
+fn snapshot(live: &Live, probe: Option<Probe>) -> Snapshot {
+    let mut pool = Pool::new(Origin::new("test", "pool"));
+    pool.probe = probe;
+    pool.backends = [1, 2].map(|n| Backend::new(SocketAddr::from(([10, 0, 0, 1], n)))).into();
+    let mut intent = Intent::default();
+    intent.pools.insert(PoolName::new("p"), Arc::new(pool));
+    compile(&intent, &Snapshot::default(), live).0
+}
+
+fn states(snapshot: &Snapshot) -> [Arc<BackendState>; 2] {
+    let backends = &snapshot.pools[&PoolName::new("p")].backends;
+    [0, 1].map(|index| backends[index].state.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_relapse_takes_twice_as_long_up_to_ten_times() {
+    let (live, mut wards) = (Live::new(1), Wards::default());
+    let snapshot = snapshot(&live, None);
+    let [state, _] = states(&snapshot);
+    assert!(!wards.round(&snapshot, Instant::now()), "all is well");
+    let mut now = Instant::now();
+    for seconds in [10, 20, 40, 80, 100, 100] {
+        state.failed(&RULE, || true);
+        let end = now + Duration::from_secs(seconds);
+        assert!(wards.round(&snapshot, now));
+        assert!(wards.round(&snapshot, end - LOOK) && state.ejection().is_ejected(), "{seconds}");
+        assert!(wards.round(&snapshot, end) && !state.ejection().is_ejected(), "{seconds}");
+        now = end + LOOK;
+    }
+    // As long as its last time without a relapse, and its past is forgotten.
+    assert!(!wards.round(&snapshot, now + Duration::from_secs(100)));
+    state.failed(&RULE, || true);
+    wards.round(&snapshot, now);
+    wards.round(&snapshot, now + RULE.time);
+    assert!(!state.ejection().is_ejected());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_found_well_meanwhile_comes_back_early() {
+    let (live, mut wards) = (Live::new(1), Wards::default());
+    let snapshot = snapshot(&live, None);
+    let [state, _] = states(&snapshot);
+    let now = Instant::now();
+    state.failed(&RULE, || true);
+    wards.round(&snapshot, now);
+    state.pardon();
+    assert!(wards.round(&snapshot, now + LOOK), "a relapse would count");
+    assert!(!wards.round(&snapshot, now + LOOK + RULE.time));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspicion_of_one_is_forgotten() {
+    let (live, mut wards) = (Live::new(1), Wards::default());
+    let snapshot = snapshot(&live, None);
+    let [one, other] = states(&snapshot);
+    let now = Instant::now();
+    one.silent(one.node().pulse());
+    assert!(wards.round(&snapshot, now));
+    assert!(wards.round(&snapshot, now + SUSPICION - LOOK) && one.node().is_suspected());
+    assert!(!wards.round(&snapshot, now + SUSPICION) && !one.node().is_suspected());
+    other.silent(other.node().pulse());
+    assert!(!one.node().is_down(), "two silences far apart are two accidents");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_nobody_checks_is_tried_again() {
+    for probe in [None, Some(Probe::default())] {
+        let (live, mut wards) = (Live::new(1), Wards::default());
+        let is_checked = probe.is_some();
+        let snapshot = snapshot(&live, probe);
+        let [one, other] = states(&snapshot);
+        let now = Instant::now();
+        one.silent(one.node().pulse());
+        other.silent(one.node().pulse());
+        assert!(wards.round(&snapshot, now) && one.node().is_down());
+        assert!(wards.round(&snapshot, now + REST - LOOK) && one.node().is_down());
+        wards.round(&snapshot, now + REST);
+        assert_eq!(one.node().is_down(), is_checked, "checks will find it alive");
+        one.silent(one.node().pulse());
+        assert!(one.node().is_down(), "it has one chance");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bell_wakes_the_keeper_and_time_does_the_rest() {
+    let live = Live::new(1);
+    let snapshots = Snapshots::default();
+    snapshots.publish(snapshot(&live, None));
+    let [state, _] = states(&snapshots.current());
+    let story = async {
+        sleep(Duration::from_secs(3600)).await;
+        let began = Instant::now();
+        state.failed(&RULE, || true);
+        while state.ejection().is_ejected() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        began.elapsed()
+    };
+    let out = tokio::select! {
+        never = keep(&snapshots, live.trouble()) => match never {},
+        out = story => out,
+    };
+    assert!((RULE.time..RULE.time + LOOK * 2).contains(&out), "{out:?}");
+}
