@@ -6,15 +6,18 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep};
 
-use super::copy::{Direction, Fault};
+use self::direction::Direction;
+use self::quiet::{Over, Quiet};
+use super::copy::Fault;
+
+mod direction;
+mod quiet;
 
 /// One side of a relay.
 pub trait Leg: AsyncRead + AsyncWrite + Unpin {
@@ -121,11 +124,11 @@ pub enum End {
     BackendFailed(io::Error),
 }
 
-/// The idle time is watched in this many steps, so a connection ends between one and 1.25 idle times after its last
-/// byte, and no byte costs a look at the clock.
-const IDLE_STEPS: u32 = 4;
-
-/// Moves bytes between `client` and `backend`. `moved` is told of payload as it flows.
+/// Moves bytes between `client` and `backend`, within the kernel where both are bare sockets and a direction streams.
+/// `moved` is told of payload as it flows.
+///
+/// # Panics
+/// Outside of a tokio `LocalSet`, where the task lives that watches the times.
 pub async fn relay<A: Leg, B: Leg>(
     client: &mut A,
     backend: &mut B,
@@ -134,15 +137,15 @@ pub async fn relay<A: Leg, B: Leg>(
 ) -> End {
     let Options { times, from_client, from_backend, mut pace } = options;
     let (mut up, mut down) = (Direction::new(Side::Client, from_client), Direction::new(Side::Backend, from_backend));
-    let step = times.idle / IDLE_STEPS;
-    let mut quiet = Quiet { steps: 0, timer: pin!(sleep(step)), step };
+    let quiet = Quiet::new(times);
     poll_fn(|cx| {
-        let sent = up.poll(cx, Pin::new(&mut *client), Pin::new(&mut *backend), pace.as_deref_mut());
-        let received = down.poll(cx, Pin::new(&mut *backend), Pin::new(&mut *client), pace.as_deref_mut());
-        let (from_client, to_client) = (up.take_moved(), down.take_moved());
-        if from_client + to_client > 0 {
-            moved(Moved { copied_up: from_client, copied_down: to_client, ..Moved::default() });
-            quiet.steps = 0;
+        let was_open = !up.has_ended() && !down.has_ended();
+        let sent = up.poll(cx, client, backend, pace.as_deref_mut());
+        let received = down.poll(cx, backend, client, pace.as_deref_mut());
+        let ((copied_up, spliced_up), (copied_down, spliced_down)) = (up.take_moved(), down.take_moved());
+        let now = Moved { copied_up, copied_down, spliced_up, spliced_down };
+        if now != Moved::default() {
+            moved(now);
         }
         match (sent, received) {
             (Poll::Ready(Err(fault)), _) => return Poll::Ready(end(fault, End::ClientFailed, End::BackendFailed)),
@@ -150,7 +153,17 @@ pub async fn relay<A: Leg, B: Leg>(
             _ if up.is_finished() && down.is_finished() => return Poll::Ready(End::Done),
             _ => {}
         }
-        if quiet.is_over(cx) { Poll::Ready(End::Idle) } else { Poll::Pending }
+        quiet.mark(Side::Client, now.up() > 0, up.waits());
+        quiet.mark(Side::Backend, now.down() > 0, down.waits());
+        if was_open && (up.has_ended() || down.has_ended()) {
+            quiet.half_closed();
+        }
+        match quiet.is_over(cx) {
+            None => Poll::Pending,
+            Some(Over::Idle) => Poll::Ready(End::Idle),
+            Some(Over::HalfClosed) => Poll::Ready(End::HalfClosed),
+            Some(Over::Stalled(from)) => Poll::Ready(End::Stalled(from)),
+        }
     })
     .await
 }
@@ -159,25 +172,6 @@ fn end(fault: Fault, source: fn(io::Error) -> End, sink: fn(io::Error) -> End) -
     match fault {
         Fault::Source(error) => source(error),
         Fault::Sink(error) => sink(error),
-    }
-}
-
-struct Quiet<'t> {
-    steps: u32,
-    step: Duration,
-    timer: Pin<&'t mut Sleep>,
-}
-
-impl Quiet<'_> {
-    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        while self.timer.as_mut().poll(cx).is_ready() {
-            self.steps += 1;
-            if self.steps > IDLE_STEPS {
-                return true;
-            }
-            self.timer.as_mut().reset(Instant::now() + self.step);
-        }
-        false
     }
 }
 

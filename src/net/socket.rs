@@ -115,6 +115,17 @@ pub fn abort_on_close(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
+/// The most that waits in the kernel for a peer to make room, in bytes, beside what is on its way. Measured on loopback:
+/// a fourth of it costs a stream a fifth more CPU time, twice as much saves none.
+const UNSENT: u32 = 512 * 1024;
+
+/// Lets a socket take only so much more than it can send, so that a slow reader costs a bounded amount of the kernel's
+/// memory (`TCP_NOTSENT_LOWAT`). One system call.
+pub fn bound_unsent(stream: &TcpStream) {
+    // Where the kernel refuses, its own bound (`tcp_wmem`) holds.
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
+}
+
 /// What became of a peer that is not being read from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Presence {

@@ -2,6 +2,7 @@
 //! tells a side of the other's break.
 
 use crate::model::intent::Timeouts;
+use crate::model::live::listener::Path;
 use crate::model::live::{Lease, ListenerState};
 use crate::model::outcome::Outcome;
 use crate::net::relay::{End, Leg, Options, Times, relay};
@@ -37,7 +38,8 @@ pub(super) async fn watched<A: Leg, B: Leg>(
     let mut heard = false;
     let end = relay(client, backend, options, |moved| {
         heard |= moved.down() > 0;
-        listener.moved(moved.copied_up, moved.copied_down);
+        listener.moved_by(Path::Copy, moved.copied_up, moved.copied_down);
+        listener.moved_by(Path::Splice, moved.spliced_up, moved.spliced_down);
         lease.state().sent(moved.up());
         lease.state().received(moved.down());
     })

@@ -6,6 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::datagrams::DatagramState;
 use super::shard::{Count, Sharded, sum};
 use crate::model::outcome::{Outcome, Refusal};
+use crate::model::words::words;
+
+words! {
+    /// How payload went through the process.
+    pub enum Path,
+    /// The value of the label `path`.
+    fn label {
+        /// Through user space.
+        Copy = "copy",
+        /// From socket to socket inside the kernel.
+        Splice = "splice",
+    }
+}
 
 /// Counters of one listening address, and whether its socket is open.
 #[derive(Debug)]
@@ -32,8 +45,8 @@ pub enum Socket {
 struct ListenerShard {
     accepted: Count,
     active: Count,
-    bytes_in: Count,
-    bytes_out: Count,
+    bytes_in: [Count; Path::ALL.len()],
+    bytes_out: [Count; Path::ALL.len()],
     refused: [Count; Refusal::ALL.len()],
     ended: [Count; Outcome::ALL.len()],
 }
@@ -58,11 +71,16 @@ impl ListenerState {
         self.shards.here().refused[why as usize].add(1);
     }
 
-    /// Payload from clients and to clients, counted as it flows.
+    /// Payload from clients and to clients that was copied, counted as it flows.
     pub fn moved(&self, from_client: u64, to_client: u64) {
+        self.moved_by(Path::Copy, from_client, to_client);
+    }
+
+    /// Payload from clients and to clients, by the path it took, counted as it flows.
+    pub fn moved_by(&self, path: Path, from_client: u64, to_client: u64) {
         let shard = self.shards.here();
-        shard.bytes_in.add(from_client);
-        shard.bytes_out.add(to_client);
+        shard.bytes_in[path as usize].add(from_client);
+        shard.bytes_out[path as usize].add(to_client);
     }
 
     /// Connections accepted.
@@ -77,7 +95,13 @@ impl ListenerState {
 
     /// Payload bytes from and to clients.
     pub fn bytes(&self) -> (u64, u64) {
-        (sum(&self.shards, |s| &s.bytes_in), sum(&self.shards, |s| &s.bytes_out))
+        let by_path = Path::ALL.map(|path| self.bytes_by(path));
+        by_path.iter().fold((0, 0), |(i, o): (u64, u64), path| (i.wrapping_add(path.0), o.wrapping_add(path.1)))
+    }
+
+    /// Payload bytes from and to clients that took this path.
+    pub fn bytes_by(&self, path: Path) -> (u64, u64) {
+        (sum(&self.shards, |s| &s.bytes_in[path as usize]), sum(&self.shards, |s| &s.bytes_out[path as usize]))
     }
 
     /// Connections refused for this reason.

@@ -6,13 +6,10 @@ use std::sync::Arc;
 mod datagrams;
 
 use super::family::{Family, Page};
-use crate::model::live::listener::Socket;
+use crate::model::live::listener::{Path, Socket};
 use crate::model::live::{ListenerState, Live};
 use crate::model::outcome::{Outcome, Refusal};
 use crate::model::snapshot::Snapshot;
-
-/// How bytes were moved. Every byte is copied through user space.
-const COPY: &str = "copy";
 
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot, live: &Live) -> Result<(), prometheus::Error> {
     let by_name = by_name(snapshot);
@@ -41,8 +38,11 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot, live: &Live) -> Result
         for how in Outcome::ALL {
             ended.count(&[listener, ("outcome", how.label())], sum(&|s| s.ended(how)));
         }
-        bytes.count(&[listener, ("direction", "in"), ("path", COPY)], sum(&|s| s.bytes().0));
-        bytes.count(&[listener, ("direction", "out"), ("path", COPY)], sum(&|s| s.bytes().1));
+        for path in Path::ALL {
+            let path_label = ("path", path.label());
+            bytes.count(&[listener, ("direction", "in"), path_label], sum(&|s| s.bytes_by(path).0));
+            bytes.count(&[listener, ("direction", "out"), path_label], sum(&|s| s.bytes_by(path).1));
+        }
     }
     for family in [up, accepted, active, refused, ended, bytes] {
         page.add(family)?;

@@ -2,10 +2,17 @@
 //!
 //! It holds its lease and nothing of the snapshot it was decided by, so it lives through every swap.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tracing::debug;
 
+use super::patience::Watched;
 use crate::model::live::{Lease, ListenerState};
 use crate::model::outcome::Outcome;
 use crate::net::relay::{Leg, Options, Times};
@@ -34,9 +41,70 @@ impl Tunnel {
                 return Outcome::ClientGone;
             }
         };
-        let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
-        relay::between(&mut client, &mut backend, Options::new(self.times), listener, &self.lease).await
+        let (mut client, from_client) = Wire::of::<Watched<TcpStream>>(client, |watched| watched.stream);
+        let (mut backend, from_backend) = Wire::of::<TcpStream>(backend, |stream| stream);
+        let options = Options { from_client, from_backend, ..Options::new(self.times) };
+        relay::between(&mut client, &mut backend, options, listener, &self.lease).await
     }
 }
 
-impl Leg for TokioIo<Upgraded> {}
+/// One side of a connection that has switched.
+#[derive(Debug)]
+enum Wire {
+    /// A socket in the clear, taken back from hyper.
+    Bare(TcpStream),
+    /// Whatever else: TLS.
+    Other(TokioIo<Upgraded>),
+}
+
+impl Wire {
+    /// The socket inside, where hyper was given one as `T`, and what hyper had read of it beyond the switch.
+    fn of<T: AsyncRead + AsyncWrite + Unpin + 'static>(side: Upgraded, socket: fn(T) -> TcpStream) -> (Self, Vec<u8>) {
+        match side.downcast::<TokioIo<T>>() {
+            Ok(parts) => (Self::Bare(socket(parts.io.into_inner())), parts.read_buf.into()),
+            // hyper gives what it had read before the rest.
+            Err(side) => (Self::Other(TokioIo::new(side)), Vec::new()),
+        }
+    }
+}
+
+impl Leg for Wire {
+    fn bare(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Bare(socket) => Some(socket),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Bare(side) => Pin::new(side).poll_read(cx, into),
+            Self::Other(side) => Pin::new(side).poll_read(cx, into),
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Bare(side) => Pin::new(side).poll_write(cx, bytes),
+            Self::Other(side) => Pin::new(side).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Bare(side) => Pin::new(side).poll_flush(cx),
+            Self::Other(side) => Pin::new(side).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Bare(side) => Pin::new(side).poll_shutdown(cx),
+            Self::Other(side) => Pin::new(side).poll_shutdown(cx),
+        }
+    }
+}
