@@ -50,7 +50,8 @@ async fn a_pool_without_backends_or_no_pool_at_all_is_503() {
 async fn a_get_without_an_answer_goes_to_another_backend_and_a_post_does_not() {
     let broken = Peer::http(|_| Reply::Reset).await;
     let peer = Peer::named("alive").await;
-    let sluice = Sluice::start(Asked::site(&[broken.address, peer.address])).await;
+    let stays = |pool: &mut Pool| pool.ejection = None;
+    let sluice = Sluice::start(Asked::site(&[broken.address, peer.address]).change_pool("site", stays)).await;
     let mut client = Wire::to(sluice.address(web()).await).await;
     for _ in 0..4 {
         assert_eq!(client.get("a", "/").await.text(), "alive");

@@ -7,10 +7,12 @@ use tracing::debug;
 
 use super::super::Worker;
 use crate::model::balance::Tried;
-use crate::model::intent::{Admin, WhenDown};
+use crate::model::blame::Fault;
+use crate::model::intent::WhenDown;
 use crate::model::live::Lease;
 use crate::model::live::listener::Admitted;
 use crate::model::snapshot::PoolPlan;
+use crate::net::socket::Unreached;
 use crate::net::{datagram, socket};
 
 use super::room::Taken;
@@ -65,11 +67,7 @@ pub(super) enum Found {
 /// Whether a flow may stay with its backend: it is available, or no other is either. `is_up` tells of the pool.
 pub(super) fn may_stay(pool: &PoolPlan, backend: u16, is_up: impl FnOnce() -> bool) -> bool {
     pool.backends.get(usize::from(backend)).is_some_and(|backend| {
-        backend.is_available()
-            || (pool.intent.when_down == WhenDown::Try
-                && backend.admin == Admin::Ready
-                && backend.weight > 0
-                && !is_up())
+        backend.is_available() || (pool.intent.when_down == WhenDown::Try && backend.is_ready() && !is_up())
     })
 }
 
@@ -100,6 +98,12 @@ pub(super) fn find(worker: &Worker, pool: &PoolPlan, source: IpAddr, current: Op
 pub(super) fn failed(pool: &PoolPlan, backend: u16, error: &io::Error) {
     if let Some(backend) = pool.backends.get(usize::from(backend)) {
         backend.state.connect_failed();
+        match Unreached::of(error) {
+            Unreached::Refused => pool.blame(backend, Fault::Refused),
+            // Told by whoever is on the way, who may mean the one address.
+            Unreached::Silent | Unreached::NoWay => pool.blame(backend, Fault::NoWay),
+            Unreached::Ours => {}
+        }
         debug!(pool = %pool.name, backend = %backend.address, error = socket::describe(error), "datagram refused");
     }
 }
