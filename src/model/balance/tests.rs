@@ -65,6 +65,7 @@ fn assert_shares(counts: &[u64], due: &[f64], more: f64) {
     }
 }
 
+mod agents;
 mod rules;
 mod slow_start;
 mod sticky;
