@@ -8,6 +8,7 @@ use std::net::{SocketAddr, UdpSocket};
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub mod batch;
+mod header;
 mod option;
 pub mod readiness;
 

@@ -22,10 +22,6 @@ use crate::net::datagram::{self, Batch, Readiness, batch::SLOTS};
 
 /// The number of the listening socket among those waited for; no flow's, whose places end before.
 const LISTENER: u64 = u64::MAX;
-/// Datagrams read from one backend's socket at once. One call that asks for more than there are costs less than two.
-const READ: usize = 8;
-/// So many at once from one backend are a stream, for which coalescing pays.
-const STREAM: usize = 4;
 /// Rounds of work before other tasks of the thread have their turn.
 const ROUNDS: usize = 4;
 /// Numbers told, from which on it is looked for doubles.
@@ -36,15 +32,8 @@ const MOST: u64 = 65_536;
 const IDLE: Duration = Duration::from_secs(60);
 const IDLE_DNS: Duration = Duration::from_secs(10);
 
-const EVERY_SLOT: [usize; SLOTS] = {
-    let mut all = [0; SLOTS];
-    let mut n = 0;
-    while n < SLOTS {
-        all[n] = n;
-        n += 1;
-    }
-    all
-};
+mod replies;
+mod sending;
 
 /// One UDP socket and its flows.
 #[derive(Debug)]
@@ -354,129 +343,6 @@ impl Plane {
             flow.is_refused = false;
         }
         true
-    }
-
-    /// Sends slots to a flow's backend; when ICMP has refused what went there before, to another one.
-    fn send_part(&mut self, batch: &Batch, id: FlowId, slots: &[usize]) {
-        let (refused, error) = self.try_part(batch, id, slots);
-        let Some(error) = error else { return };
-        self.refuse(id, &error);
-        let slots = &slots[slots.len() - refused..];
-        let lost = match self.relocate(id) {
-            true => self.try_part(batch, id, slots).0,
-            false => slots.len(),
-        };
-        let datagrams = slots[slots.len() - lost..].iter().map(|slot| batch.slot(*slot).datagrams()).sum();
-        self.state.datagrams.lose(Loss::BackendRefused, datagrams);
-    }
-
-    /// Sends slots once. Returns how many at their end the backend refused, and its words.
-    fn try_part(&self, batch: &Batch, id: FlowId, slots: &[usize]) -> (usize, Option<io::Error>) {
-        let Some((_, flow)) = self.flows.get(id) else {
-            // It gave way to another one of the same batch.
-            let datagrams = slots.iter().map(|slot| batch.slot(*slot).datagrams()).sum();
-            self.state.datagrams.lose(Loss::Unsendable, datagrams);
-            return (0, None);
-        };
-        let mut sent: u64 = slots.iter().map(|slot| batch.slot(*slot).length as u64).sum();
-        let mut refused = (0, None);
-        batch.send(&flow.socket, slots, true, |unsent| {
-            let slot = batch.slot(unsent.slot);
-            if unsent.datagrams == slot.datagrams() {
-                sent -= slot.length as u64;
-            }
-            if datagram::is_unreachable(&unsent.error) {
-                refused = (refused.0 + 1, Some(unsent.error));
-            } else {
-                self.state.datagrams.lose(loss_of(&unsent.error), unsent.datagrams);
-            }
-        });
-        flow.lease.state().sent(sent);
-        refused
-    }
-
-    /// Remembers and counts that a flow's backend takes nothing.
-    fn refuse(&mut self, id: FlowId, error: &io::Error) {
-        let Some((_, flow)) = self.flows.get_mut(id) else { return };
-        flow.is_refused = true;
-        let place = flow.backend;
-        match &self.pool {
-            Some(pool) if place != Flow::GONE => backend::failed(pool, place, error),
-            _ => flow.lease.state().connect_failed(),
-        }
-    }
-
-    /// Reads what backends have sent and sends it to the clients, of many flows in one call.
-    fn return_replies(&mut self, batch: &mut Batch) {
-        batch.clear();
-        let mut told = std::mem::take(&mut self.told);
-        told.retain(|number| {
-            if *number == LISTENER {
-                self.is_ready = true;
-                return false;
-            }
-            if batch.free() < READ {
-                self.flush(batch);
-            }
-            self.read_replies(batch, FlowId::of(*number))
-        });
-        self.flush(batch);
-        self.told = told;
-    }
-
-    /// Reads a flow's replies into the batch. True when there may be more.
-    fn read_replies(&mut self, batch: &mut Batch, id: FlowId) -> bool {
-        let Some((key, flow)) = self.flows.get_mut(id) else { return false };
-        let first = batch.filled();
-        let count = match batch.receive(&flow.socket, READ, true) {
-            Ok(count) => count,
-            Err(error) if datagram::is_unreachable(&error) => {
-                self.refuse(id, &error);
-                // The error came before what else there may be.
-                return true;
-            }
-            Err(_) => return false,
-        };
-        let local = self.bound.ip().is_unspecified().then_some(key.local);
-        let mut bytes = 0;
-        for slot in first..first + count {
-            batch.direct(slot, key.client, local);
-            bytes += batch.slot(slot).length as u64;
-        }
-        let backend = flow.lease.state();
-        backend.received(bytes);
-        if !flow.is_answered {
-            // Whoever is silent was perhaps never there.
-            flow.is_answered = true;
-            backend.connected();
-        }
-        if count >= STREAM && !flow.is_coalescing {
-            flow.is_coalescing = true;
-            // Where the kernel cannot, each comes by itself as before.
-            let _ = datagram::coalesce(&flow.socket);
-        }
-        self.flows.answered(id, self.now);
-        count == READ
-    }
-
-    /// Sends the batch to the clients.
-    fn flush(&self, batch: &mut Batch) {
-        let (mut datagrams, mut bytes) = (0, 0);
-        let slots = &EVERY_SLOT[..batch.filled()];
-        for slot in slots {
-            datagrams += batch.slot(*slot).datagrams();
-            bytes += batch.slot(*slot).length as u64;
-        }
-        batch.send(&self.socket, slots, false, |unsent| {
-            datagrams -= unsent.datagrams;
-            if unsent.datagrams == batch.slot(unsent.slot).datagrams() {
-                bytes -= batch.slot(unsent.slot).length as u64;
-            }
-            self.state.datagrams.lose(loss_of(&unsent.error), unsent.datagrams);
-        });
-        self.state.moved(0, bytes);
-        self.state.datagrams.moved(0, datagrams);
-        batch.clear();
     }
 }
 
