@@ -1,6 +1,6 @@
 //! A flow whose backend goes has another with its next datagram; a swap that leaves its backend leaves the flow.
 
-use sluice::model::intent::{Admin, WhenDown};
+use sluice::model::intent::{Admin, Ejection, WhenDown};
 use sluice::model::outcome::Outcome;
 
 use super::*;
@@ -94,6 +94,22 @@ async fn icmp_counts_against_the_backend_and_moves_the_flow() {
     assert_eq!((state.connects(), state.active()), (4, 4));
     let retries = sluice.pool("site").retries();
     assert!(retries >= 2, "{retries}");
+}
+
+#[tokio::test]
+async fn a_backend_that_refuses_is_left_out_for_a_while() {
+    let gone = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let alive = Answering::named("a:").await;
+    let rule = Ejection { failures: 2, time: Duration::from_secs(600) };
+    let asked = datagrams(dns(), &[gone, alive.address]).change_pool("site", |pool| pool.ejection = Some(rule));
+    let sluice = Sluice::start(asked).await;
+    let address = sluice.address(dns()).await;
+    for _ in 0..12 {
+        Client::of(address).await.ask_until(b"!", b"a:!").await;
+    }
+    let dead = backend_of(&sluice, gone);
+    assert!(dead.ejection().is_ejected());
+    assert_eq!(dead.connect_failures(), 2, "nothing went there after that");
 }
 
 #[tokio::test]

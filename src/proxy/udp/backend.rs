@@ -8,7 +8,7 @@ use tracing::debug;
 use super::super::Worker;
 use crate::model::balance::Tried;
 use crate::model::blame::Fault;
-use crate::model::intent::WhenDown;
+use crate::model::intent::{Admin, WhenDown};
 use crate::model::live::Lease;
 use crate::model::live::listener::Admitted;
 use crate::model::snapshot::PoolPlan;
@@ -60,21 +60,28 @@ pub(super) enum Found {
     Same,
     /// None may be tried.
     Nothing,
-    /// The process has no descriptor or memory left.
+    /// The process has no descriptor, port or memory left.
     Exhausted,
 }
 
 /// Whether a flow may stay with its backend: it is available, or no other is either. `is_up` tells of the pool.
 pub(super) fn may_stay(pool: &PoolPlan, backend: u16, is_up: impl FnOnce() -> bool) -> bool {
     pool.backends.get(usize::from(backend)).is_some_and(|backend| {
-        backend.is_available() || (pool.intent.when_down == WhenDown::Try && backend.is_ready() && !is_up())
+        backend.is_available()
+            || (pool.intent.when_down == WhenDown::Try
+                && backend.admin == Admin::Ready
+                && backend.weight > 0
+                && !is_up())
     })
 }
 
 /// Picks a backend for a flow and makes a socket to it. `current` is the one the flow has.
 pub(super) fn find(worker: &Worker, pool: &PoolPlan, source: IpAddr, current: Option<u16>, mut tried: Tried) -> Found {
-    for _ in 0..=pool.intent.retries {
-        let Some(picked) = pool.pick(&tried, &worker.ask(pool, source)) else { return Found::Nothing };
+    for attempt in 0..=pool.intent.retries {
+        let ask = worker.ask(pool, source);
+        let is_again = attempt > 0 || current.is_some();
+        let picked = if is_again { pool.pick_again(&tried, &ask) } else { pool.pick(&tried, &ask) };
+        let Some(picked) = picked else { return Found::Nothing };
         let (Ok(place), Some(backend)) = (u16::try_from(picked.index), pool.backends.get(picked.index)) else {
             return Found::Nothing;
         };
@@ -83,8 +90,9 @@ pub(super) fn find(worker: &Worker, pool: &PoolPlan, source: IpAddr, current: Op
         }
         match datagram::dial(backend.address) {
             Ok(socket) => return Found::Backend(Reached { socket, lease: picked.lease, backend: place }),
-            Err(error) if socket::is_exhausted(&error) => return Found::Exhausted,
-            // No way there, or no port left towards it.
+            // WouldBlock: no port is left.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Found::Exhausted,
+            Err(error) if Unreached::of(&error) == Unreached::Ours => return Found::Exhausted,
             Err(error) => {
                 failed(pool, place, &error);
                 tried.add(picked.index);
@@ -94,13 +102,13 @@ pub(super) fn find(worker: &Worker, pool: &PoolPlan, source: IpAddr, current: Op
     Found::Nothing
 }
 
-/// Counts a failure of a backend of the pool.
+/// Counts a failure of a backend of the pool, which may leave it out for a while.
 pub(super) fn failed(pool: &PoolPlan, backend: u16, error: &io::Error) {
     if let Some(backend) = pool.backends.get(usize::from(backend)) {
         backend.state.connect_failed();
         match Unreached::of(error) {
             Unreached::Refused => pool.blame(backend, Fault::Refused),
-            // Told by whoever is on the way, who may mean the one address.
+            // Nothing was waited for, so it tells less of the machine than a connect without an answer would.
             Unreached::Silent | Unreached::NoWay => pool.blame(backend, Fault::NoWay),
             Unreached::Ours => {}
         }
