@@ -24,6 +24,7 @@ use file::schema::SOURCE;
 use file::{FileError, Loaded};
 use kube::spec::ClusterSpec;
 use member::{Alarm, Member};
+use names::{Names, Told};
 use pace::Pace;
 
 mod amount;
@@ -32,6 +33,7 @@ pub mod file;
 pub mod kube;
 mod member;
 mod merge;
+mod names;
 pub mod once;
 mod pace;
 pub mod pem;
@@ -39,8 +41,8 @@ mod problems;
 mod time;
 mod usual;
 
-/// How long the first publication waits for a cluster that is not heard: the file's own listeners must not stay down
-/// because an API server is away.
+/// How long the first publication waits for a cluster that is not heard or a name that is not answered: the file's own
+/// listeners must not stay down because an API server or DNS is away.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Events that may wait for the loop; sources that are quicker wait for it.
 const WAITING: usize = 256;
@@ -62,6 +64,8 @@ enum Event {
     File(file::watch::Change),
     /// An object of a cluster changed.
     Kube { number: u64, change: kube::Change },
+    /// The addresses of a backend's name changed, or what ails it.
+    Name(Told),
     /// It is time to compute.
     Due,
     /// A task of the loop's own ended, which none should.
@@ -72,8 +76,8 @@ enum Event {
 
 /// Runs the loop until the drain begins; ends its watches with it.
 ///
-/// The first publication comes at once when there is no cluster, else when each was heard, at the latest after two
-/// seconds. `ready` waits from the moment of this call (not of the first poll) for the first publication and for each
+/// The first publication comes at once when there is no cluster and no backend by name, else when each was heard, at the
+/// latest after two seconds. `ready` waits from the moment of this call (not of the first poll) for the first publication and for each
 /// cluster. Needs a runtime with time and I/O; computes on the thread that polls it.
 pub fn run(
     options: Options,
@@ -82,20 +86,7 @@ pub fn run(
     ready: &Ready,
     drain: drain::Watch,
 ) -> impl Future<Output = ()> + Send + use<> {
-    let mut control = Control::new(options, snapshots, live, ready);
-    async move {
-        control.start();
-        loop {
-            match control.next(&drain).await {
-                Event::File(file::watch::Change::Good(loaded)) => control.take_file(*loaded),
-                Event::File(file::watch::Change::Bad(errors)) => control.refuse_file(&errors),
-                Event::Kube { number, change } => control.apply(number, change),
-                Event::Due => control.compute(),
-                Event::Ended(how) => report_end(how),
-                Event::Stop => break,
-            }
-        }
-    }
+    Control::new(options, snapshots, live, ready).serve(drain)
 }
 
 struct Control {
@@ -107,7 +98,7 @@ struct Control {
     sender: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
     pace: Pace,
-    /// Until then the first publication waits for clusters; `None` once it came.
+    /// Until then the first publication waits for clusters and names; `None` once it came.
     opens: Option<Instant>,
     first: Option<Pending>,
     file: Loaded,
@@ -115,6 +106,7 @@ struct Control {
     file_problems: Vec<Problem>,
     members: Vec<Member>,
     numbers: u64,
+    names: Names,
     /// The intent that was published last, and what compile said of it.
     last: Option<Intent>,
     compile_problems: Vec<Problem>,
@@ -138,6 +130,7 @@ impl Control {
             file_problems: Vec::new(),
             members: Vec::new(),
             numbers: 0,
+            names: Names::default(),
             last: None,
             compile_problems: Vec::new(),
         };
@@ -147,6 +140,25 @@ impl Control {
             control.members.push(member);
         }
         control
+    }
+
+    async fn serve(mut self, drain: drain::Watch) {
+        self.start();
+        loop {
+            match self.next(&drain).await {
+                Event::File(file::watch::Change::Good(loaded)) => self.take_file(*loaded),
+                Event::File(file::watch::Change::Bad(errors)) => self.refuse_file(&errors),
+                Event::Kube { number, change } => self.apply(number, change),
+                Event::Name(told) => {
+                    if self.names.take(told) {
+                        self.pace.touch(Instant::now());
+                    }
+                }
+                Event::Due => self.compute(),
+                Event::Ended(how) => report_end(how),
+                Event::Stop => break,
+            }
+        }
     }
 
     fn member(&mut self, spec: ClusterSpec, pending: Option<Pending>) -> Member {
@@ -210,7 +222,8 @@ impl Control {
 
     fn due(&self) -> Option<Instant> {
         let due = self.pace.due()?;
-        let opens = self.opens.filter(|_| self.members.iter().any(|member| !member.is_heard()));
+        let is_waiting = || self.names.is_waiting() || self.members.iter().any(|member| !member.is_heard());
+        let opens = self.opens.filter(|_| is_waiting());
         Some(opens.map_or(due, |opens| due.max(opens)))
     }
 
@@ -267,11 +280,16 @@ impl Control {
         }
     }
 
-    /// Translate, merge, skip if equal, compile, publish.
+    /// Translate, merge, fill in names, skip if equal, compile, publish.
     fn compute(&mut self) {
         self.members.iter_mut().for_each(Member::refresh);
         let fragments = [&self.file.fragment].into_iter().chain(self.members.iter().map(|member| &member.fragment));
-        let (intent, clashes) = merge::merge(fragments);
+        let (mut intent, mut told) = merge::merge(fragments);
+        told.extend(self.names.fill(&mut intent, self.last.as_ref(), &mut self.tasks, &self.sender));
+        if self.opens.is_some_and(|opens| self.names.is_waiting() && Instant::now() < opens) {
+            // Only now was it seen that the first publication has names to wait for; it stays due.
+            return;
+        }
         let differs = self.last.as_ref() != Some(&intent);
         if differs {
             let start = Instant::now();
@@ -288,12 +306,12 @@ impl Control {
         self.opens = None;
         self.first = None;
         self.members.iter_mut().for_each(Member::is_served);
-        self.report(clashes);
+        self.report(told);
     }
 
-    fn report(&self, clashes: Vec<Problem>) {
+    fn report(&self, told: Vec<Problem>) {
         let of_members = self.members.iter().flat_map(|member| &member.problems);
-        let all = self.file_problems.iter().chain(of_members).chain(&self.compile_problems).cloned().chain(clashes);
+        let all = self.file_problems.iter().chain(of_members).chain(&self.compile_problems).cloned().chain(told);
         let now = problems::in_order(all.collect());
         let before = self.live.control.problems().borrow().clone();
         if self.live.control.set_problems(now.clone()) {

@@ -25,13 +25,14 @@ const LAW: [(&str, &[&str]); 11] = [
 const FOR_ALL: [&str; 2] = ["drain", "ready"];
 
 /// Crates (and `unsafe`) that may be named under these paths alone.
-const HOMES: [(&str, &[&str]); 12] = [
+const HOMES: [(&str, &[&str]); 13] = [
     ("unsafe", &["net.rs", "net/"]),
     ("libc::", &["net.rs", "net/"]),
     ("socket2::", &["net.rs", "net/"]),
     ("k8s_openapi::", &["control/kube.rs", "control/kube/"]),
     ("::kube::", &["control/kube.rs", "control/kube/"]),
     ("notify::", &["control/"]),
+    ("hickory_resolver::", &["control/names.rs", "control/names/"]),
     ("serde_saphyr::", &["control/"]),
     ("hyper::", &["cli/demo/", "health/", "observe/", "proxy/", "proxy.rs"]),
     ("tokio_rustls::", &["health/", "proxy/"]),

@@ -35,8 +35,8 @@ pub struct Pool {
     pub when_down: WhenDown,
     /// The backends, in the order given; those behind `names` come last.
     pub backends: Vec<Backend>,
-    /// Backends by DNS name. Control keeps looking them up and puts what it finds among `backends`; nobody else looks
-    /// at these.
+    /// Backends by DNS name. Control keeps looking them up, puts what it finds among `backends` and tells what ails
+    /// them; nobody else dials these.
     pub names: Vec<NamedBackend>,
     /// Its source cannot fill it and has told why, so that nobody tells once more that it has no backend.
     pub is_refused: bool,
