@@ -52,7 +52,7 @@ enum Files {
     System,
     /// None: these servers.
     #[cfg(test)]
-    Given(ResolverConfig, ResolverOpts),
+    Given(Box<(ResolverConfig, ResolverOpts)>),
 }
 
 /// What was built from the files when they had these stamps.
@@ -75,7 +75,7 @@ impl Resolver {
     /// Asks these servers.
     #[cfg(test)]
     pub(super) fn given(config: ResolverConfig, options: ResolverOpts) -> Self {
-        Self::new(Files::Given(config, options))
+        Self::new(Files::Given(Box::new((config, options))))
     }
 
     fn new(files: Files) -> Self {
@@ -108,7 +108,7 @@ impl Resolver {
         let stamps = match self.0.files {
             Files::System => ["/etc/resolv.conf", "/etc/hosts"].map(stamp),
             #[cfg(test)]
-            Files::Given(..) => [None, None],
+            Files::Given(_) => [None, None],
         };
         let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
         match &*current {
@@ -130,7 +130,7 @@ impl Files {
                 (config, options, Hosts::from_system().unwrap_or_default())
             }
             #[cfg(test)]
-            Self::Given(config, options) => (config.clone(), options.clone(), Hosts::default()),
+            Self::Given(given) => (given.0.clone(), given.1.clone(), Hosts::default()),
         };
         let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         options.timeout = options.timeout.min(ANSWER);
