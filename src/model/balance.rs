@@ -134,8 +134,11 @@ impl PoolPlan {
     /// draws among all by share, so in all each has what is due to it.
     fn takes_turn(&self, index: usize, tried: &Tried, draw: u64) -> bool {
         let backend = &self.backends[index];
-        let is_warm = || scatter(draw) >> 56 < backend.part();
-        !backend.backup && self.may_take(backend) && !tried.has(index) && is_warm()
+        let is_willing = || match backend.part() {
+            256 => true,
+            part => scatter(draw) >> 56 < part,
+        };
+        !backend.backup && self.may_take(backend) && !tried.has(index) && is_willing()
     }
 
     fn any_main(&self, tried: &Tried, draw: u64) -> Option<usize> {

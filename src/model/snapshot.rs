@@ -135,6 +135,9 @@ impl BackendPlan {
     /// How much of its weight it takes now, of 256: what it wishes, of that what it is warm enough for, and never
     /// nothing.
     pub(super) fn part(&self) -> u64 {
+        if self.ramp.is_none() && self.agent.is_none() {
+            return 256;
+        }
         let warmth = self.ramp.as_ref().map_or(256, |ramp| ramp.warmth());
         let percent = self.agent.as_ref().map_or(100, |agent| u64::from(agent.percent()));
         (warmth * percent).div_ceil(100).max(1)
