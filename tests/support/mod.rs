@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub mod asked;
+pub mod introduced;
 pub mod peer;
 pub mod tls;
 pub mod wire;

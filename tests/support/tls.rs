@@ -52,7 +52,11 @@ impl Client {
 
     /// Connects and shakes hands, naming `host`, which may be an address: then there is no SNI.
     pub async fn try_connect(&self, address: SocketAddr, host: &str) -> std::io::Result<TlsStream<TcpStream>> {
-        let stream = Wire::to(address).await.stream;
+        self.shake(Wire::to(address).await.stream, host).await
+    }
+
+    /// Shakes hands on a connection, naming `host`.
+    pub async fn shake(&self, stream: TcpStream, host: &str) -> std::io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned()).unwrap();
         soon("the handshake", TlsConnector::from(self.0.clone()).connect(name, stream)).await
     }

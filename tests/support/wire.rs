@@ -80,6 +80,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.buffer.is_empty()
     }
 
+    /// What was read and not used yet.
+    pub fn take_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
     /// Sends bytes.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).await.expect("sent");
