@@ -7,7 +7,7 @@ mod support;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use sluice::model::intent::{Cert, Protocol, ProxyVersion, Route};
@@ -18,6 +18,7 @@ use support::introduced::{self, Told, v2};
 use support::tls::{Client, cert, showed};
 use support::{Asked, Peer, Sluice, Wire, eventually, peer, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 /// A TLS backend that answers a line with its name, and the headers it was told, if it expects them.

@@ -5,7 +5,7 @@
 mod support;
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sluice::model::intent::{Pool, Protocol, ProxyVersion};
 use sluice::model::outcome::{Outcome, Refusal};
@@ -15,6 +15,7 @@ use support::introduced::{self, v1, v2};
 use support::tls::{Client, cert};
 use support::{Asked, Peer, Sluice, Wire, eventually, peer, soon};
 use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 
 const CLIENT: &str = "203.0.113.7:41234";
 const EDGE: &str = "198.51.100.1:443";

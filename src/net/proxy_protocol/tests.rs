@@ -77,7 +77,7 @@ fn what_is_no_line_is_refused_as_soon_as_that_is_sure() {
         assert_eq!(decode(bytes.as_bytes()), Decoded::Invalid(fault), "{bytes:?}");
     }
     let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(91));
-    assert_eq!(header(&long.as_bytes()[..]).length, 107, "the longest");
+    assert_eq!(header(long.as_bytes()).length, 107, "the longest");
     assert_eq!(long.len(), 107);
     let too_long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(92));
     assert_eq!(decode(too_long.as_bytes()), Decoded::Invalid(Fault::TooLong));
