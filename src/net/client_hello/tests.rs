@@ -195,3 +195,42 @@ proptest! {
         }
     }
 }
+
+/// The name and the protocols as rustls reads them. `None` where it accepts no hello.
+fn by_rustls(bytes: &[u8]) -> Option<(Option<String>, Vec<String>)> {
+    let mut acceptor = rustls::server::Acceptor::default();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        acceptor.read_tls(&mut rest).ok().filter(|count| *count > 0)?;
+    }
+    let accepted = acceptor.accept().ok()??;
+    let hello = accepted.client_hello();
+    let alpn = hello.alpn().into_iter().flatten().map(|name| String::from_utf8_lossy(name).into_owned());
+    Some((hello.server_name().map(str::to_ascii_lowercase), alpn.collect()))
+}
+
+proptest! {
+    #[test]
+    fn what_rustls_takes_we_read_the_same_or_not_at_all(
+        changes in vec((any::<proptest::sample::Index>(), any::<u8>(), 0..4), 0..3), size in 40_usize..2000,
+    ) {
+        let mut body = real("shop.example.test", &["h2", "http/1.1"]).split_off(9);
+        for (at, byte, kind) in changes {
+            let at = at.index(body.len());
+            match kind {
+                0 => body[at] = byte,
+                1 => body[at] = body[at].wrapping_add(byte % 3).wrapping_sub(1),
+                2 => drop(body.remove(at)),
+                _ => body.insert(at, byte),
+            }
+        }
+        let bytes = in_records(&body, size);
+        // We are stricter with names of types that do not exist: they have a length too (RFC 6066 §3).
+        if let (Some((name, alpn)), Parsed::Hello(_)) = (by_rustls(&bytes), parse(&bytes)) {
+            let (ours, ours_alpn) = hello(&bytes);
+            prop_assert_eq!(&ours_alpn, &alpn);
+            // It takes an address for no name.
+            prop_assert!(name.is_none() || name == ours.map(|name| name.to_ascii_lowercase()));
+        }
+    }
+}
