@@ -52,8 +52,8 @@ netns: ## stories between a client, a router and two nodes with networks of thei
 fuzz: tools-fuzz ## every fuzz target for FUZZ_SECONDS (60) each, under a sanitizer (needs Rust nightly)
 	cp Cargo.lock fuzz/Cargo.lock
 	@set -e; for target in $(or $(FUZZ),$$(cargo +nightly fuzz list)); do \
-	  mkdir -p fuzz/corpus/$$target; \
-	  seeds=$$([ $$target = file_schema ] && echo config || echo fuzz/seeds/$$target); \
+	  seeds=fuzz/seeds/$$target; [ $$target != file_schema ] || seeds=config; \
+	  mkdir -p fuzz/corpus/$$target $$seeds; \
 	  echo "fuzz: $$target, $(FUZZ_SECONDS) s"; \
 	  cargo +nightly fuzz run --target-dir $(abspath $(TARGET_DIR))/fuzz $$target fuzz/corpus/$$target $$seeds -- \
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1; \

@@ -1,7 +1,7 @@
 //! The file source: one YAML file, and the certificates it names, read whole each time.
 //!
 //! [`load`] is for the start, where a mistake means exit; [`watch`] is for the time after, where a mistake leaves the
-//! last good file in force. Neither binds anything.
+//! last good file in force; [`parse`] is for a text without a file. None binds anything.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,14 @@ const LARGEST: u64 = 4 << 20;
 /// the file.
 pub fn load(path: &Path) -> Result<Loaded, Vec<FileError>> {
     read_once(path).result
+}
+
+/// Reads the text of a file that is nowhere: relative paths begin at `.`, and whatever the text names cannot be read.
+/// Touches no file system. The error is every mistake that was found, in the order of the text.
+pub fn parse(text: &str) -> Result<Loaded, Vec<FileError>> {
+    let nothing = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
+    let base = schema::Base { folder: Path::new("."), home: None, read: &nothing };
+    schema::read(text, &"text".into(), &base).result
 }
 
 fn read_once(path: &Path) -> schema::Reading {
