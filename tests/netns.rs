@@ -16,3 +16,5 @@ mod peers;
 mod router;
 #[path = "netns/tcp.rs"]
 mod tcp;
+#[path = "netns/udp.rs"]
+mod udp;

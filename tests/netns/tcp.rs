@@ -1,7 +1,7 @@
 //! TCP across the router: every byte, every kind of end, slow readers, a node that loses power.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -173,18 +173,37 @@ fn a_reset_of_either_side_reaches_the_other() {
     });
 }
 
+/// What a node sees and is told of the client, `(router's address, what the header says)`, with this in its pool.
+fn seen_by_the_node(lab: &Lab, of_pool: &str) -> (SocketAddr, String) {
+    serve(&lab.nodes[0], PORT, |mut stream| {
+        let mut header = [0; 28];
+        let seen = stream.peer_addr().unwrap().ip();
+        stream.read_exact(&mut header[..5]).unwrap();
+        let mut told = "nothing".to_owned();
+        if &header[..5] != b"hello" {
+            stream.read_exact(&mut header[5..]).unwrap();
+            let client = Ipv4Addr::new(header[16], header[17], header[18], header[19]);
+            told = format!("{client}:{}", u16::from_be_bytes([header[24], header[25]]));
+            // The rest of the header, by its own length, and the client's word.
+            let rest = usize::from(u16::from_be_bytes([header[14], header[15]])) - 12;
+            stream.read_exact(&mut vec![0; rest + 5]).unwrap();
+        }
+        write!(stream, "{seen} and {told}").unwrap();
+    });
+    let _sluice = Sluice::start(&lab.router, &config(1).replace("{backends:", &format!("{{{of_pool}backends:")));
+    let mut client = connect(lab);
+    client.write_all(b"hello").unwrap();
+    let mut seen = String::new();
+    client.read_to_string(&mut seen).unwrap();
+    (client.local_addr().unwrap(), seen)
+}
+
 #[test]
-fn a_node_sees_the_router_unless_it_is_told_of_the_client() {
+fn a_node_sees_the_router() {
     story(|lab| {
-        serve(&lab.nodes[0], PORT, |mut stream| {
-            let _ = write!(stream, "{}", stream.peer_addr().unwrap().ip());
-        });
-        let _sluice = Sluice::start(&lab.router, &config(1));
-        let mut seen = String::new();
-        let mut client = connect(lab);
-        assert_eq!(client.local_addr().unwrap().ip(), CLIENT);
-        client.read_to_string(&mut seen).unwrap();
-        assert_eq!(seen, "192.0.2.1");
+        let (client, seen) = seen_by_the_node(lab, "");
+        assert_eq!(client.ip(), CLIENT);
+        assert_eq!(seen, "192.0.2.1 and nothing");
     });
 }
 
