@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Side-by-side benchmark: sluice against haproxy and nginx.
 
-Measures the CPU time each proxy spends per completed request, with every proxy
-limited to one core and one data thread, and runs interleaved so that each
-sluice run has an haproxy and an nginx run next to it in time.
+Measures the CPU time each proxy spends per completed request, connection or
+datagram, with every proxy limited to one core and one data thread, and runs
+interleaved so that each sluice run has an haproxy and an nginx run next to it
+in time. One case measures the memory of idle connections instead.
 
 See README.md in this directory for the method and its limits.
 """
@@ -22,6 +23,7 @@ import os
 import platform
 import random
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -37,18 +39,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import network
 import setups
+from network import BACKEND, CLIENT, LOOPBACK, PROXY, Network
 
 HOST = "127.0.0.1"
+#: Source of the load and echo server that wrk and nginx cannot stand in for.
+LOAD_CRATE = Path(__file__).resolve().parent.parent / "load"
 #: wrk is given a name rather than an address, because it would otherwise send
 #: the address as TLS server name, which TLS forbids and some servers refuse.
 LOAD_HOST = "localhost"
 LOAD_HEADERS = {"User-Agent": "versus/1", "Accept": "*/*"}
 APT_LINE = "apt-get install --no-install-recommends haproxy nginx libnginx-mod-stream wrk openssl"
 REFERENCE = "sluice"
-#: haproxy variants for bodies far larger than a buffer. With 16 KiB bodies
-#: haproxy never splices (seen with strace), so they would say nothing there.
-VARIANTS = ("haproxy-splice", "haproxy-64k")
+#: haproxy variants: "option splice-auto", splicing always, a larger buffer. With
+#: 16 KiB bodies haproxy never splices (seen with strace), so they say nothing there.
+VARIANTS = ("haproxy-auto", "haproxy-splice", "haproxy-64k")
+#: The ``splice`` of each haproxy in setups.py.
+SPLICE = {"haproxy-auto": "auto", "haproxy-splice": "always"}
 #: Share of the proxy's core used by others above which a run is called noisy.
 NOISY = 0.05
 
@@ -58,24 +66,57 @@ class Case:
     """One workload."""
 
     name: str
-    listener: str  # plain, secure or l4
-    path: str
+    listener: str  # a field of Ports: plain, secure, l4, echo or datagrams
+    path: str  # for wrk
     body: int  # bytes
-    connections: int
+    connections: int  # or flows
     big: bool = False  # nginx gets big buffers
     variants: tuple[str, ...] = ()  # haproxy variants taking part
+    load: str = "wrk"  # or a word of bench/load: connect, udp, hold
+    unit: str = "request"
+    net: str = "loopback"  # or veth, segments
+    window: int = 0  # datagrams under way in each flow
+
+    @property
+    def datagrams(self) -> bool:
+        """Whether it is about UDP, which haproxy does not forward."""
+        return self.listener == "datagrams"
+
+    @property
+    def cost(self) -> str:
+        """What its figures are."""
+        return "bytes/connection" if self.load == "hold" else f"µs/{self.unit}"
+
+    @property
+    def places(self) -> int:
+        """Digits worth showing behind the point."""
+        return 0 if self.body >= 2**20 or self.load == "hold" else 2
 
 
+MIB10 = 10 * 1024 * 1024
 CASES = {
     c.name: c
     for c in (
         Case("h1-small", "plain", "/small", 100, 32),
         Case("h1-16k", "plain", "/16k", 16 * 1024, 32, big=True),
-        Case("h1-10m", "plain", "/10m", 10 * 1024 * 1024, 4, big=True, variants=VARIANTS),
+        Case("h1-10m", "plain", "/10m", MIB10, 4, big=True, variants=VARIANTS[1:]),
         Case("https-small", "secure", "/small", 100, 32),
-        Case("tcp-small", "l4", "/small", 100, 32),
-        Case("tcp-10m", "l4", "/10m", 10 * 1024 * 1024, 4, big=True, variants=VARIANTS),
+        Case("tcp-small", "l4", "/small", 100, 32, variants=("haproxy-auto",)),
+        Case("tcp-10m", "l4", "/10m", MIB10, 4, big=True, variants=VARIANTS),
+        Case("tcp-10m-veth", "l4", "/10m", MIB10, 4, big=True, variants=VARIANTS, net="veth"),
+        Case("tcp-10m-segments", "l4", "/10m", MIB10, 4, big=True, variants=VARIANTS,
+             net="segments"),
+        Case("tcp-connect", "echo", "", 64, 32, load="connect", unit="connection"),
+        Case("tcp-idle", "echo", "", 64, 5000, load="hold", unit="connection"),
+        Case("udp-echo", "datagrams", "", 64, 256, load="udp", unit="datagram", window=1),
+        Case("udp-burst", "datagrams", "", 64, 256, load="udp", unit="datagram", window=8),
     )
+}  # fmt: skip
+#: Names that stand for several cases.
+GROUPS = {
+    "l4": [n for n in CASES if n.startswith(("tcp-", "udp-"))],
+    "l7": [n for n in CASES if n.startswith("http") or n.startswith("h1-")],
+    "all": list(CASES),
 }
 
 
@@ -98,9 +139,10 @@ class Children:
         self._alive: list[subprocess.Popen[bytes]] = []
 
     def start(
-        self, name: str, argv: Sequence[str | Path], cpu: int, capture: bool = False, **env: str
-    ) -> subprocess.Popen[bytes]:
-        """Start ``argv`` pinned to ``cpu`` in a session of its own.
+        self, name: str, argv: Sequence[str | Path], cpu: int, capture: bool = False,
+        space: int | None = None, **env: str,
+    ) -> subprocess.Popen[bytes]:  # fmt: skip
+        """Start ``argv`` pinned to ``cpu`` in a session of its own, in a network namespace if given one.
 
         The kernel ends the child should this process die without cleaning up.
         """
@@ -108,6 +150,8 @@ class Children:
 
         def before_exec() -> None:
             os.sched_setaffinity(0, {cpu})
+            if space is not None:
+                network.enter(space)
             _libc.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
             if os.getppid() != parent:
                 os._exit(1)
@@ -248,19 +292,32 @@ def find_ksoftirqd(cpu: int) -> int | None:
     return None
 
 
-def listener_owner_ok(port: int, pids: frozenset[int]) -> bool:
-    """Whether the socket listening on the port belongs to one of the processes."""
+def listener_owner_ok(port: int, pids: frozenset[int], datagrams: bool) -> bool:
+    """Whether the socket that is open for all on the port belongs to one of the processes."""
     wanted = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[3] == "0A" and int(fields[1].split(":")[1], 16) == port:
-            wanted.add(f"socket:[{fields[9]}]")
+    table, open_state = ("udp", "07") if datagrams else ("tcp", "0A")
+    for pid in pids:
+        # Through /proc/PID, because the proxy may be in another network namespace.
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == open_state and int(fields[1].split(":")[1], 16) == port:
+                wanted.add(f"socket:[{fields[9]}]")
     for pid in pids:
         for fd in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
                 if os.readlink(fd) in wanted:
                     return True
     return False
+
+
+def proportional_memory(leader: int) -> int:
+    """User memory of a proxy in bytes: the PSS of all its processes, shared pages divided fairly."""
+    total = 0
+    for pid in processes_of(leader):
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        match = re.search(r"^Pss:\s+(\d+) kB", rollup, re.M)
+        total += int(match[1]) * 1024 if match else 0
+    return total
 
 
 def affinities(pids: frozenset[int]) -> set[str]:
@@ -280,16 +337,18 @@ def affinities(pids: frozenset[int]) -> set[str]:
 # Small HTTP helpers
 
 
-def get(port: int, path: str, tls: bool = False, timeout: float = 5) -> tuple[int, bytes, int]:
-    """One GET on loopback: status, body, and the local port the request left from."""
+def get(
+    port: int, path: str, tls: bool = False, timeout: float = 5, host: str = HOST
+) -> tuple[int, bytes, int]:
+    """One GET: status, body, and the local port the request left from."""
     conn: http.client.HTTPConnection
     if tls:
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        conn = http.client.HTTPSConnection(HOST, port, timeout=timeout, context=context)
+        conn = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
     else:
-        conn = http.client.HTTPConnection(HOST, port, timeout=timeout)
+        conn = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         conn.connect()
         local = conn.sock.getsockname()[1]
@@ -304,7 +363,9 @@ def get(port: int, path: str, tls: bool = False, timeout: float = 5) -> tuple[in
         conn.close()
 
 
-def wait_ready(port: int, path: str, child: subprocess.Popen[bytes], name: str) -> None:
+def wait_ready(
+    port: int, path: str, child: subprocess.Popen[bytes], name: str, host: str = HOST
+) -> None:
     """Wait until a GET answers 200; give up when the child ends or after 10 s."""
     deadline = time.monotonic() + 10
     last = "no answer"
@@ -312,7 +373,7 @@ def wait_ready(port: int, path: str, child: subprocess.Popen[bytes], name: str) 
         if child.poll() is not None:
             raise Problem(f"{name} ended at start with status {child.returncode}, see its log")
         try:
-            status, _, _ = get(port, path, timeout=1)
+            status, _, _ = get(port, path, timeout=1, host=host)
             if status == 200:
                 return
             last = f"status {status}"
@@ -366,12 +427,13 @@ class Capture:
 
 @dataclass(frozen=True)
 class Load:
-    """What one wrk run reported."""
+    """What one run of wrk or bench/load reported; ``requests`` counts the case's unit."""
 
     requests: int
     bytes: int
     seconds: float
     errors: dict[str, int]
+    lost: int = 0  # datagrams
 
 
 @dataclass
@@ -384,7 +446,7 @@ class Run:
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     requests: int = 0
-    us_per_request: float = 0.0
+    us_per_request: float = 0.0  # or per what the case counts; bytes in tcp-idle
     us_per_mib: float = 0.0
     rate: float = 0.0
     core_used: float = 0.0  # share of the window the proxy was running
@@ -395,6 +457,7 @@ class Run:
     accepts: int = 0  # connections the backend accepted during the window
     threads: int = 0
     scrapes: int = 0
+    lost: int = 0  # datagrams that did not come back
 
 
 class Bench:
@@ -407,7 +470,9 @@ class Bench:
         self.proxy_cpu, self.load_cpu = cores[0], cores[1]
         self.ksoftirqd = find_ksoftirqd(self.proxy_cpu)
         self.children = Children(root)
-        self.ports = setups.Ports(*free_ports(6))
+        self.ports = setups.Ports(*free_ports(12))
+        self.networks = {"loopback": LOOPBACK}
+        self.backends: dict[str, list[subprocess.Popen[bytes]]] = {}
         self.site = self._prepare_site()
         self.bodies: dict[str, bytes] = {}
         self._write_bodies()
@@ -440,6 +505,8 @@ class Bench:
         www.mkdir()
         seed = random.Random(1)
         for case in CASES.values():
+            if not case.path:
+                continue
             if case.path == "/small":
                 self.bodies[case.path] = b"x" * case.body
             else:
@@ -448,15 +515,38 @@ class Bench:
 
     # -- processes
 
-    def start_backend(self) -> subprocess.Popen[bytes]:
-        """Start the backend nginx on the load's core and wait for it."""
-        text = setups.backend(self.site, self.ports, self.bodies["/small"].decode())
-        conf = self._write("backend.conf", text)
+    def network(self, case: Case) -> Network:
+        """Where the case takes place; made when it is first asked for."""
+        if case.net not in self.networks:
+            try:
+                made = network.cables(single_segments=case.net == "segments")
+            except (OSError, subprocess.SubprocessError) as error:
+                raise Problem(f"network namespaces are not permitted here: {error}") from error
+            self.networks[case.net] = made
+        return self.networks[case.net]
+
+    def start_backends(self, case: Case) -> None:
+        """Start what answers in the network of the case, once: nginx and the two echo servers."""
+        net = self.network(case)
+        if net.name in self.backends:
+            return
+        space = net.spaces.get(BACKEND)
+        text = setups.backend(self.site, self.ports, net, self.bodies["/small"].decode())
+        conf = self._write(f"backend-{net.name}.conf", text)
         argv: list[str | Path] = ["nginx", "-p", self.root, "-e", self.root / "backend.err"]
         argv += ["-c", conf]
-        child = self.children.start("backend", argv, self.load_cpu)
-        wait_ready(self.ports.backend, "/small", child, "backend")
-        return child
+        started = [self.children.start("backend", argv, self.load_cpu, space=space)]
+        self.backends[net.name] = started
+        with net.inside(BACKEND):
+            wait_ready(self.ports.backend, "/small", started[0], "backend", net.backend)
+        for word, port, status in (
+            ("tcp-echo", self.ports.echo_backend, self.ports.echo_status),
+            ("udp-echo", self.ports.datagrams_backend, self.ports.datagrams_status),
+        ):
+            argv = [self.args.load, word, f"{net.backend}:{port}", f"{net.backend}:{status}"]
+            started.append(self.children.start(word, argv, self.load_cpu, space=space))
+            with net.inside(BACKEND):
+                wait_ready(status, "/status", started[-1], word, net.backend)
 
     def _write(self, name: str, text: str) -> Path:
         path = self.root / name
@@ -466,26 +556,30 @@ class Bench:
     def start_proxy(self, proxy: str, case: Case) -> subprocess.Popen[bytes]:
         """Start a proxy on its core with the configuration for the case."""
         argv: list[str | Path]
-        ready = [(self.ports.plain, "/small")]
-        stem = f"{proxy}.{'big' if case.big else 'small'}"
+        net = self.network(case)
+        ready = [(CLIENT, net.proxy, self.ports.plain, "/small")]
+        stem = f"{proxy}.{net.name}.{'big' if case.big else 'small'}"
         if proxy == "nginx":
-            conf = self._write(f"{stem}.conf", setups.nginx(self.site, self.ports, case.big))
+            conf = self._write(f"{stem}.conf", setups.nginx(self.site, self.ports, net, case.big))
             argv = ["nginx", "-p", self.root, "-e", self.root / "nginx.err", "-c", conf]
         elif proxy == "haproxy" or proxy in VARIANTS:
             text = setups.haproxy(
-                self.site, self.ports, proxy == "haproxy-splice",
+                self.site, self.ports, net, SPLICE.get(proxy, ""),
                 65536 if proxy == "haproxy-64k" else None,
             )  # fmt: skip
             conf = self._write(f"{stem}.cfg", text)
             argv = ["haproxy", "-db", "-f", conf]
         else:
-            conf = self._write("sluice.yaml", setups.sluice(self.site, self.ports))
+            conf = self._write(
+                "sluice.yaml", setups.sluice(self.site, self.ports, net, case.datagrams)
+            )
             argv = [self.args.sluice, "run", "--config", conf]
-            ready.insert(0, (self.ports.admin, "/readyz"))
-        child = self.children.start(proxy, argv, self.proxy_cpu)
+            ready.insert(0, (PROXY, HOST, self.ports.admin, "/readyz"))
+        child = self.children.start(proxy, argv, self.proxy_cpu, space=net.spaces.get(PROXY))
         try:
-            for port, path in ready:
-                wait_ready(port, path, child, proxy)
+            for who, host, port, path in ready:
+                with net.inside(who):
+                    wait_ready(port, path, child, proxy, host)
         except Problem:
             self.children.stop(child)
             raise
@@ -549,24 +643,49 @@ class Bench:
     def check_path(self, proxy: str, case: Case, pids: frozenset[int]) -> None:
         """Make sure traffic goes through these very processes, on their core."""
         port = self.listener_port(case)
+        net = self.network(case)
         tls = case.listener == "secure"
-        if not listener_owner_ok(port, pids):
+        if not listener_owner_ok(port, pids, case.datagrams):
             raise Problem(f"port {port} is not held by the processes being measured")
         if (allowed := affinities(pids)) != {str(self.proxy_cpu)}:
             raise Problem(f"threads may run on cores {sorted(allowed)}")
-        status, body, _ = get(port, case.path, tls)
+        if case.load != "wrk":
+            self._check_echo(case)
+            return
+        with net.inside(CLIENT):
+            status, body, _ = get(port, case.path, tls, host=net.proxy)
         if status != 200 or digest(body) != digest(self.bodies[case.path]):
             raise Problem(f"{case.path}: status {status}, or a changed body")
-        status, body, local = get(port, "/whoami", tls)
+        with net.inside(CLIENT):
+            status, body, local = get(port, "/whoami", tls, host=net.proxy)
         remote, forwarded, request_id = body.decode().split("|")
         if status != 200 or int(remote) == local:
             raise Problem("the request reached the backend without the proxy")
         if case.listener != "l4" and (forwarded != HOST or not request_id):
             raise Problem(f"forwarding headers at the backend: {forwarded!r} {request_id!r}")
 
-    def backend_counts(self) -> tuple[int, int]:
-        """Connections accepted and requests seen by the backend so far."""
-        status, body, _ = get(self.ports.status, "/status")
+    def _check_echo(self, case: Case) -> None:
+        """One message there and back, which the echo server must have counted."""
+        net = self.network(case)
+        kind = socket.SOCK_DGRAM if case.datagrams else socket.SOCK_STREAM
+        _, before = self.backend_counts(case)
+        with net.inside(CLIENT), socket.socket(socket.AF_INET, kind) as client:
+            client.settimeout(5)
+            client.connect((net.proxy, self.listener_port(case)))
+            client.send(b"is anybody there?")
+            if (answer := client.recv(100)) != b"is anybody there?":
+                raise Problem(f"the echo is {answer!r}")
+        if self.backend_counts(case)[1] <= before:
+            raise Problem("the echo did not come from the echo server")
+
+    def backend_counts(self, case: Case) -> tuple[int, int]:
+        """Connections accepted and requests (or messages) seen by the case's backend so far."""
+        status_port = {
+            "echo": self.ports.echo_status, "datagrams": self.ports.datagrams_status,
+        }.get(case.listener, self.ports.status)  # fmt: skip
+        net = self.network(case)
+        with net.inside(BACKEND):
+            status, body, _ = get(status_port, "/status", host=net.backend)
         match = re.search(r"^ *(\d+) (\d+) (\d+) *$", body.decode(), re.M)
         if status != 200 or not match:
             raise Problem("the backend's counters could not be read")
@@ -574,26 +693,43 @@ class Bench:
 
     # -- load
 
-    def load(self, case: Case, seconds: int, admin: int | None) -> tuple[Load, int]:
-        """Run wrk; meanwhile scrape /metrics once a second if given an admin port."""
+    def load_command(self, case: Case, seconds: int) -> list[str]:
+        """The command that makes the load of a case."""
+        net, port = self.network(case), self.listener_port(case)
+        at = f"{net.proxy}:{port}"
+        if case.load == "connect":
+            return [self.args.load, "connect", at, str(case.connections), str(seconds)]
+        if case.load == "udp":
+            flows, window = str(case.connections), str(case.window)
+            return [self.args.load, "udp", at, flows, window, str(seconds)]
         scheme = "https" if case.listener == "secure" else "http"
         headers = [x for k, v in LOAD_HEADERS.items() for x in ("-H", f"{k}: {v}")]
-        argv = [
+        host = LOAD_HOST if net.proxy == HOST else net.proxy
+        return [
             "wrk", "-t", "1", "-c", str(case.connections), "-d", f"{seconds}s",
             "--timeout", "10s", "-s", str(self.root / "done.lua"), *headers,
-            f"{scheme}://{LOAD_HOST}:{self.listener_port(case)}{case.path}",
+            f"{scheme}://{host}:{port}{case.path}",
         ]  # fmt: skip
+
+    def load(self, case: Case, seconds: int, admin: int | None) -> tuple[Load, int]:
+        """Run the load; meanwhile scrape /metrics once a second if given an admin port."""
+        argv = self.load_command(case, seconds)
         conf = str(self.root / "openssl.cnf")
-        child = self.children.start("wrk", argv, self.load_cpu, True, OPENSSL_CONF=conf)
+        net = self.network(case)
+        name = Path(argv[0]).name
+        child = self.children.start(
+            name, argv, self.load_cpu, True, net.spaces.get(CLIENT), OPENSSL_CONF=conf
+        )
         started = time.monotonic()
         scrapes = 0
         try:
             while child.poll() is None:
                 elapsed = time.monotonic() - started
                 if elapsed > seconds + 20:
-                    raise Problem("wrk did not stop by itself")
+                    raise Problem(f"{name} did not stop by itself")
                 if admin and scrapes < seconds and elapsed >= scrapes + 0.5:
-                    status, body, _ = get(admin, "/metrics")
+                    with net.inside(PROXY):
+                        status, body, _ = get(admin, "/metrics")
                     if status != 200 or not body:
                         raise Problem(f"/metrics answered {status}")
                     scrapes += 1
@@ -606,10 +742,12 @@ class Bench:
             self.children.stop(child)
         match = re.search(r"^VERSUS ([\d ]+)$", text, re.M)
         if child.returncode or not match:
-            raise Problem(f"wrk failed with status {child.returncode}: {text[-300:]!r}")
+            raise Problem(f"{name} failed with status {child.returncode}: {text[-300:]!r}")
         n = [int(x) for x in match[1].split()]
         names = ("connect", "read", "write", "status", "timeout")
-        return Load(n[0], n[1], n[2] / 1e6, dict(zip(names, n[3:], strict=True))), scrapes
+        lost = re.search(r"^LOST (\d+)$", text, re.M)
+        errors = dict(zip(names, n[3:], strict=True))
+        return Load(n[0], n[1], n[2] / 1e6, errors, int(lost[1]) if lost else 0), scrapes
 
     def measure(self, proxy: str, case: Case, number: int) -> Run:
         """Start a proxy, check it, warm it up, measure one window, stop it."""
@@ -618,9 +756,12 @@ class Bench:
         try:
             child = self.start_proxy(proxy, case)
             self.check_path(proxy, case, frozenset(processes_of(child.pid)))
-            self.load(case, self.args.warmup, None)
-            time.sleep(0.2)
-            self._window(run, case, child)
+            if case.load == "hold":
+                self._weigh(run, case, child)
+            else:
+                self.load(case, self.args.warmup, None)
+                time.sleep(0.2)
+                self._window(run, case, child)
         except (Problem, OSError, http.client.HTTPException) as problem:
             run.problems.append(str(problem))
         finally:
@@ -628,10 +769,40 @@ class Bench:
                 self.children.stop(child)
         return run
 
+    @contextlib.contextmanager
+    def _held(self, case: Case, connections: int) -> Iterator[None]:
+        """So many connections are open through the proxy, each after one message, for the block."""
+        net = self.network(case)
+        at = f"{net.proxy}:{self.listener_port(case)}"
+        child = self.children.start(
+            "load", [self.args.load, "hold", at, str(connections)], self.load_cpu, True,
+            net.spaces.get(CLIENT),
+        )  # fmt: skip
+        assert child.stdout
+        try:
+            line = child.stdout.readline().decode()  # it gives up by itself
+            if line != f"READY {connections}\n":
+                raise Problem(f"{connections} connections could not be opened, see load's log")
+            yield
+        finally:
+            self.children.stop(child)
+
+    def _weigh(self, run: Run, case: Case, child: subprocess.Popen[bytes]) -> None:
+        """The growth of the proxy's memory while it holds idle connections, for each of them."""
+        with self._held(case, 200):  # what the first connections cost once
+            pass
+        time.sleep(0.5)
+        before = proportional_memory(child.pid)
+        with self._held(case, case.connections):
+            time.sleep(1)
+            grown = proportional_memory(child.pid) - before
+        run.requests = case.connections
+        run.us_per_request = grown / case.connections
+
     def _window(self, run: Run, case: Case, child: subprocess.Popen[bytes]) -> None:
         """The measured window: counters, load, counters."""
         admin = self.ports.admin if run.proxy == REFERENCE else None
-        accepts0, requests0 = self.backend_counts()
+        accepts0, requests0 = self.backend_counts(case)
         before = sample_cpu(child.pid, self.proxy_cpu, self.ksoftirqd)
         started = time.monotonic_ns()
         load, run.scrapes = self.load(case, self.args.seconds, admin)
@@ -639,7 +810,7 @@ class Bench:
         time.sleep(0.05)
         after = sample_cpu(child.pid, self.proxy_cpu, self.ksoftirqd)
         wall = time.monotonic_ns() - started
-        accepts1, requests1 = self.backend_counts()
+        accepts1, requests1 = self.backend_counts(case)
 
         ran = after.since(before, 0)
         soft = after.ksoftirqd - before.ksoftirqd
@@ -652,9 +823,12 @@ class Bench:
         run.others = max(0.0, (after.core_busy - before.core_busy - ran - soft) / wall)
         run.steal = (after.core_steal - before.core_steal) / wall
         run.ksoftirqd_us = soft / 1e3 / max(load.requests, 1)
-        run.accepts = accepts1 - accepts0 - 1  # less our own read of the counters
+        # nginx counts our own read of its counters.
+        own = 1 if case.load == "wrk" else 0
+        run.accepts = accepts1 - accepts0 - own
         run.threads = len(after.threads)
-        self._judge(run, case, load, before, after, requests1 - requests0 - 1)
+        run.lost = load.lost
+        self._judge(run, case, load, before, after, requests1 - requests0 - own)
 
     def _judge(
         self, run: Run, case: Case, load: Load, before: CpuSample, after: CpuSample, seen: int
@@ -662,13 +836,16 @@ class Bench:
         """Decide whether the window may be used; note why if not."""
         bad = run.problems
         if errors := {k: v for k, v in load.errors.items() if v}:
-            bad.append(f"wrk saw errors: {errors}")
+            bad.append(f"the load saw errors: {errors}")
+        if load.lost:
+            text = f"{load.lost} datagrams lost"
+            (bad if load.lost > load.requests / 100 else run.warnings).append(text)
         if load.requests < case.connections:
             bad.append(f"only {load.requests} requests completed")
         elif load.bytes / load.requests < case.body:
             bad.append(f"responses of {load.bytes / load.requests:.0f} bytes are too short")
         if load.seconds < self.args.seconds * 0.95:
-            bad.append(f"wrk ran for {load.seconds:.2f} s only")
+            bad.append(f"the load ran for {load.seconds:.2f} s only")
         if before.pids != after.pids:
             bad.append("the proxy's processes changed during the window")
         ran, clock = after.since(before, 0), after.clock - before.clock
@@ -678,9 +855,10 @@ class Bench:
             bad.append(f"/metrics was scraped only {run.scrapes} times")
         # Probes add to what the backend saw: at most one a second per listener pool.
         probes = 3 * (self.args.seconds + 3)
-        if not load.requests <= seen <= load.requests + case.connections + probes:
-            bad.append(f"wrk counts {load.requests} requests, the backend {seen}")
-        if run.accepts > 3 * case.connections + probes:
+        under_way = case.connections * max(case.window, 1) + load.lost
+        if not load.requests <= seen <= load.requests + under_way + probes:
+            bad.append(f"the load counts {load.requests}, the backend {seen}")
+        if case.load == "wrk" and run.accepts > 3 * case.connections + probes:
             text = f"{run.accepts} upstream connections: they are not being reused"
             # For an opponent that is our mistake; for sluice it is a finding.
             (run.warnings if run.proxy == REFERENCE else bad).append(text)
@@ -733,25 +911,25 @@ def report(bench: Bench, runs: list[Run], facts: dict[str, str], proxies: list[s
 
     summary = []
     for case in cases:
-        row = [case]
-        places = 0 if CASES[case].body >= 2**20 else 2
+        row = [f"{case}, {CASES[case].cost}"]
+        places = CASES[case].places
         row += [spread([r.us_per_request for r in picked(case, p)], places) for p in columns]
         row += [spread(ratios(runs, case, p), 3) for p in columns[1:]]
         summary.append(row)
-    units = [f"{p} µs/req" for p in columns]
+    units = list(columns)
     if with_sluice:
         units += [f"sluice/{p}" for p in columns[1:]]
     else:
         summary = [row[: 1 + len(columns)] for row in summary]
 
     aside = []
-    for case in cases:
+    for case in (c for c in cases if CASES[c].load != "hold"):
         for proxy in columns:
             if good := picked(case, proxy):
                 med = {
                     k: statistics.median(getattr(r, k) for r in good)
                     for k in ("rate", "us_per_mib", "core_used", "waited", "others", "steal",
-                              "ksoftirqd_us", "accepts", "threads")
+                              "ksoftirqd_us", "accepts", "threads", "lost")
                 }  # fmt: skip
                 per_mib = f"{med['us_per_mib']:.1f}" if CASES[case].body >= 16384 else "–"
                 shares = ("core_used", "waited", "others", "steal")
@@ -759,6 +937,7 @@ def report(bench: Bench, runs: list[Run], facts: dict[str, str], proxies: list[s
                     case, proxy, f"{med['rate']:.0f}", per_mib,
                     *(f"{100 * med[k]:.1f} %" for k in shares),
                     f"{med['ksoftirqd_us']:.2f}", f"{med['accepts']:.0f}", f"{med['threads']:.0f}",
+                    f"{med['lost']:.0f}",
                 ])  # fmt: skip
 
     every = [
@@ -774,10 +953,12 @@ def report(bench: Bench, runs: list[Run], facts: dict[str, str], proxies: list[s
     lines += [f"- **caution**: {c}" for c in bench.cautions]
     lines += [
         "",
-        f"Cost is CPU time of the proxy per completed request, as median (min–max) over the "
+        f"Cost is CPU time of the proxy per completed request, connection or datagram (there and "
+        f"back), as median (min–max) over the "
         f"rounds: the growth of `/proc/PID/task/*/schedstat` over a window of "
         f"{bench.args.seconds} s, summed over every thread of every process of that proxy, "
-        f"divided by the requests wrk completed. A ratio is formed within each round; its "
+        f"divided by what the load completed; in tcp-idle, growth of its memory (PSS) over the "
+        f"connections held. A ratio is formed within each round; its "
         f"median (min–max) is shown. Below 1 sluice is cheaper.",
         "",
         f"**{invalid} of {len(runs)} runs were invalid and are left out.**"
@@ -792,26 +973,28 @@ def report(bench: Bench, runs: list[Run], facts: dict[str, str], proxies: list[s
         "## Alongside",
         "",
         "Medians. *core used*: the proxy's CPU time over the window; below about 95 % the proxy "
-        "was not the limit, so req/s is not its capacity. *waited*: runnable but not "
+        "was not the limit, so units/s is not its capacity. *waited*: runnable but not "
         "running. *others* and *steal*: the proxy's core taken by other processes here, or by "
         "the hypervisor. *ksoftirqd*: network work on the proxy's core outside the proxy, not "
         "in the cost. *accepts*: connections the backend accepted during the window, health "
         "checks included.",
         "",
-        table(["case", "proxy", "req/s", "µs/MiB", "core used", "waited", "others", "steal",
-               "ksoftirqd µs/req", "accepts", "threads"], aside),
+        table(["case", "proxy", "units/s", "µs/MiB", "core used", "waited", "others", "steal",
+               "ksoftirqd µs", "accepts", "threads", "lost"], aside),
         "",
         "## What was checked",
         "",
-        "TLS as negotiated with the load's client settings: "
+        "Every path by a whole body or an echo, and that it leads through the processes measured."
+        if not bench.tls
+        else "TLS as negotiated with the load's client settings: "
         + "; ".join(f"{p}: {v}" for p, v in bench.tls.items()) + ".",
         "",
-        "Request headers at the backend, over TLS: "
-        + "; ".join(f"{p} ({len(v)}): {', '.join(v)}" for p, v in bench.headers.items()) + ".",
-        "",
+        *(["Request headers at the backend, over TLS: "
+           + "; ".join(f"{p} ({len(v)}): {', '.join(v)}" for p, v in bench.headers.items())
+           + ".", ""] if bench.headers else []),
         "## Every run",
         "",
-        table(["case", "round", "proxy", "requests", "µs/req", "core used", "waited", "steal",
+        table(["case", "round", "proxy", "units", "cost", "core used", "waited", "steal",
                "verdict"], every),
         "",
     ]  # fmt: skip
@@ -885,8 +1068,11 @@ def collect_facts(bench: Bench, proxies: list[str]) -> dict[str, str]:
         "wrk": version_of("wrk", "-v").split(" Copyright")[0],
         "sluice": version_of(bench.args.sluice, "--version") if REFERENCE in proxies else "not run",
         "command": f"`{shlex.join(command)}`",
-        "pinning": f"proxy on core {bench.proxy_cpu} with one data thread; wrk (one thread), the "
-        f"backend nginx and this script on core {bench.load_cpu}",
+        "pinning": f"proxy on core {bench.proxy_cpu} with one data thread; the load (one thread), "
+        f"the backend and this script on core {bench.load_cpu}",
+        "networks": "; ".join(dict.fromkeys(
+            bench.network(CASES[c]).about for c in bench.args.cases
+        )),
         "windows": f"{bench.args.rounds} round(s) of {bench.args.seconds} s after "
         f"{bench.args.warmup} s of warm-up, order rotated each round, each proxy started "
         f"afresh for each window",
@@ -908,7 +1094,11 @@ def parse() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--sluice", metavar="PATH", help="sluice binary; left out: opponents only")
-    parser.add_argument("--cases", default=",".join(CASES), help="comma-separated (default: all)")
+    parser.add_argument("--cases", default="all",
+                        help="comma-separated names, or l4, l7, all (default)")  # fmt: skip
+    parser.add_argument("--load", metavar="PATH", help="built bench/load; left out: it is built")
+    parser.add_argument("--quick", action="store_true",
+                        help="one round of one second: whether it works, no figures")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=5, help="0: only the checks (default 5)")
     parser.add_argument("--seconds", type=int, default=5, help="measured window (default 5)")
     parser.add_argument("--warmup", type=int, default=1, help="seconds before it (default 1)")
@@ -919,9 +1109,11 @@ def parse() -> argparse.Namespace:
                         help="10m cases: also haproxy with tune.bufsize 65536")  # fmt: skip
     parser.add_argument("--keep", action="store_true", help="keep configurations and logs")
     args = parser.parse_args()
-    args.cases = [c for c in args.cases.split(",") if c]
+    if args.quick:
+        args.rounds, args.seconds, args.warmup = 1, 1, 1
+    args.cases = [c for word in args.cases.split(",") if word for c in GROUPS.get(word, [word])]
     if unknown := [c for c in args.cases if c not in CASES]:
-        parser.error(f"unknown case {', '.join(unknown)}; there are {', '.join(CASES)}")
+        parser.error(f"unknown case {', '.join(unknown)}; there are {', '.join([*CASES, *GROUPS])}")
     if args.rounds < 0 or args.seconds < 1 or args.warmup < 1:
         parser.error("--rounds must be 0 or more, --seconds and --warmup 1 or more")
     if args.sluice:
@@ -948,6 +1140,34 @@ def preflight() -> None:
         raise SystemExit(2)
 
 
+def build_load() -> str:
+    """Build bench/load, which cargo does in seconds the first time; its path."""
+    done = subprocess.run(
+        ["cargo", "build", "--quiet", "--release", "--message-format", "json",
+         "--manifest-path", LOAD_CRATE / "Cargo.toml",
+         "--target-dir", LOAD_CRATE.parent.parent / "target" / "load"],
+        stdout=subprocess.PIPE, text=True, timeout=300,
+    )  # fmt: skip
+    built = [json.loads(line).get("executable") for line in done.stdout.splitlines()]
+    found = [path for path in built if path]
+    if done.returncode or not found:
+        print("bench/load could not be built", file=sys.stderr)
+        raise SystemExit(2)
+    return str(found[-1])
+
+
+def raise_descriptors() -> None:
+    """Let the proxies, which inherit it, have two descriptors and half a pipe for each connection."""
+    wanted = 3 * setups.CONNECTIONS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
+        except (ValueError, OSError):
+            print(f"needs {wanted} descriptors, ulimit -n is {soft}", file=sys.stderr)
+            raise SystemExit(2) from None
+
+
 def destination(args: argparse.Namespace) -> list[Path]:
     """Files to write the report to; never an existing one in the results directory."""
     found = [args.out] if args.out else []
@@ -970,17 +1190,20 @@ def run_rounds(bench: Bench, proxies: list[str]) -> list[Run]:
     runs: list[Run] = []
     for name in bench.args.cases:
         case = CASES[name]
+        bench.start_backends(case)
         taking_part = [p for p in proxies if p not in VARIANTS or p in case.variants]
+        if case.datagrams:
+            taking_part = [p for p in taking_part if not p.startswith("haproxy")]
         for number in range(1, bench.args.rounds + 1):
             for proxy in rotated(taking_part, number - 1):
                 run = bench.measure(proxy, case, number)
                 runs.append(run)
                 verdict = "INVALID: " + "; ".join(run.problems) if run.problems else (
-                    f"{run.us_per_request:10.2f} µs/req  {run.rate:8.0f} req/s  "
+                    f"{run.us_per_request:10.2f} {case.cost}  {run.rate:8.0f}/s  "
                     f"core {100 * run.core_used:5.1f} %  accepts {run.accepts}  "
                     + "; ".join(run.warnings)
                 )  # fmt: skip
-                note(f"{name:12} round {number} {proxy:15} {verdict}")
+                note(f"{name:16} round {number} {proxy:15} {verdict}")
     return runs
 
 
@@ -988,6 +1211,8 @@ def main() -> int:
     """Run everything; 0 when all runs were valid, 1 when not, 2 when not possible."""
     args = parse()
     preflight()
+    args.load = args.load or build_load()
+    raise_descriptors()
     # Explicitly, because a shell starts background jobs with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -1004,13 +1229,13 @@ def main() -> int:
         bench = Bench(args, root)
         facts = collect_facts(bench, proxies)
         os.sched_setaffinity(0, {bench.load_cpu})
-        bench.check_headers(proxies)
+        if any(CASES[c].listener in ("plain", "secure") for c in args.cases):
+            bench.check_headers(proxies)
         for caution in bench.cautions:
             note(f"caution: {caution}")
-        for proxy in proxies:
+        for proxy in bench.headers:
             names = ", ".join(bench.headers[proxy])
             note(f"{proxy}: {bench.tls[proxy]}; headers upstream: {names}")
-        bench.start_backend()
         runs = run_rounds(bench, proxies)
         if not runs:
             return 0

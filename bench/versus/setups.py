@@ -10,6 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from network import Network
+
+#: Connections a proxy or backend takes: more than tcp-idle holds.
+CONNECTIONS = 6144
+
 #: Larger than any run can reach; keeps both nginxes from closing keep-alive
 #: connections every 1000 requests, which is their default.
 MANY = 1_000_000_000
@@ -32,14 +37,20 @@ TLS_GROUP = "X25519"
 
 @dataclass(frozen=True)
 class Ports:
-    """Loopback ports used by one invocation."""
+    """Ports used by one invocation."""
 
     plain: int
     secure: int
     l4: int
+    echo: int  # bytes as they are, to the echo server
+    datagrams: int  # UDP to the echo server for datagrams
     admin: int
     backend: int
     status: int
+    echo_backend: int
+    echo_status: int
+    datagrams_backend: int
+    datagrams_status: int
 
 
 @dataclass(frozen=True)
@@ -61,10 +72,10 @@ def _nginx_preamble(site: Site, name: str, modules: tuple[str, ...] = ()) -> str
     user = "user root;\n" if site.as_root else ""
     return f"""{loads}{user}daemon off;
 worker_processes 1;
-worker_rlimit_nofile 16384;
+worker_rlimit_nofile {2 * CONNECTIONS};
 pid {site.root / name}.pid;
 error_log {site.root / name}.err warn;
-events {{ worker_connections 4096; use epoll; }}
+events {{ worker_connections {2 * CONNECTIONS}; use epoll; }}
 """
 
 
@@ -74,7 +85,7 @@ def _nginx_temp_paths(site: Site, name: str) -> str:
     return "".join(f"    {k}_temp_path {site.root / name}.{k};\n" for k in kinds)
 
 
-def backend(site: Site, ports: Ports, small: str) -> str:
+def backend(site: Site, ports: Ports, net: Network, small: str) -> str:
     """The backend: nginx serving /small from its configuration, files from tmpfs.
 
     ``/whoami`` tells what the backend saw of a request; the status port carries
@@ -96,7 +107,7 @@ http {{
     default_type application/octet-stream;
 
     server {{
-        listen 127.0.0.1:{ports.backend} backlog=4096;
+        listen {net.backend}:{ports.backend} backlog=4096;
         root {site.root / "www"};
         location = /small {{ return 200 "{small}"; }}
         location = /whoami {{
@@ -104,14 +115,14 @@ http {{
         }}
     }}
     server {{
-        listen 127.0.0.1:{ports.status};
+        listen {net.backend}:{ports.status};
         location = /status {{ stub_status; }}
     }}
 }}
 """
 
 
-def nginx(site: Site, ports: Ports, big_body: bool) -> str:
+def nginx(site: Site, ports: Ports, net: Network, big_body: bool) -> str:
     """nginx as a reverse proxy with upstream keep-alive, plus a stream listener."""
     if big_body:
         # Read from the backend in big pieces, never to a temporary file.
@@ -132,15 +143,15 @@ http {{
     tcp_nodelay on;
 
     upstream site {{
-        server 127.0.0.1:{ports.backend} max_fails=0;
+        server {net.backend}:{ports.backend} max_fails=0;
         keepalive 128;
         keepalive_requests {MANY};
         keepalive_timeout 300s;
     }}
 
     server {{
-        listen 127.0.0.1:{ports.plain} backlog=4096;
-        listen 127.0.0.1:{ports.secure} ssl backlog=4096;
+        listen {net.proxy}:{ports.plain} backlog=4096;
+        listen {net.proxy}:{ports.secure} ssl backlog=4096;
         ssl_certificate {site.cert};
         ssl_certificate_key {site.key};
         ssl_protocols TLSv1.2 TLSv1.3;
@@ -166,27 +177,49 @@ http {{
 }}
 
 stream {{
-    upstream site {{ server 127.0.0.1:{ports.backend} max_fails=0; }}
+    upstream site {{ server {net.backend}:{ports.backend} max_fails=0; }}
     server {{
-        listen 127.0.0.1:{ports.l4} backlog=4096;
+        listen {net.proxy}:{ports.l4} backlog=4096;
         tcp_nodelay on;
         proxy_buffer_size {stream_buffer};
         proxy_pass site;
+    }}
+
+    upstream echo {{ server {net.backend}:{ports.echo_backend} max_fails=0; }}
+    server {{
+        listen {net.proxy}:{ports.echo} backlog=4096;
+        tcp_nodelay on;
+        proxy_buffer_size {stream_buffer};
+        proxy_pass echo;
+    }}
+
+    upstream datagrams {{ server {net.backend}:{ports.datagrams_backend} max_fails=0; }}
+    server {{
+        # Queues as large as the kernel allows, or a burst would be lost here.
+        listen {net.proxy}:{ports.datagrams} udp rcvbuf=4m sndbuf=4m;
+        proxy_timeout 60s;
+        proxy_pass datagrams;
     }}
 }}
 """
 
 
-def haproxy(site: Site, ports: Ports, splice: bool, bufsize: int | None = None) -> str:
-    """haproxy with one thread; ``splice`` adds kernel splicing of bodies.
+#: Kinds of kernel splicing in haproxy: always, or where haproxy sees a stream.
+SPLICE = {"always": "option splice-request\n    option splice-response", "auto": "option splice-auto", "": ""}
+
+
+def haproxy(
+    site: Site, ports: Ports, net: Network, splice: str = "", bufsize: int | None = None
+) -> str:
+    """haproxy with one thread; ``splice`` is one of SPLICE.
 
     ``tune.bufsize`` stays at its default, 16384, unless ``bufsize`` is given.
     """
     tune = f"tune.bufsize {bufsize}" if bufsize else ""
-    options = "option splice-request\n    option splice-response" if splice else ""
+    options = SPLICE[splice]
     return f"""global
     nbthread 1
-    maxconn 4096
+    maxconn {CONNECTIONS}
     ssl-default-bind-options ssl-min-ver TLSv1.2
     # No log line and no stats socket.
     {tune}
@@ -199,15 +232,16 @@ defaults
     timeout client 60s
     timeout server 60s
     timeout http-keep-alive 300s
+    maxconn {CONNECTIONS}
     {options}
 
 frontend plain
-    bind 127.0.0.1:{ports.plain} backlog 4096
+    bind {net.proxy}:{ports.plain} backlog 4096
     http-request set-header X-Forwarded-Proto http
     default_backend site
 
 frontend secure
-    bind 127.0.0.1:{ports.secure} backlog 4096 ssl crt {site.pem}
+    bind {net.proxy}:{ports.secure} backlog 4096 ssl crt {site.pem}
     http-request set-header X-Forwarded-Proto https
     default_backend site
 
@@ -222,41 +256,66 @@ backend site
     http-request set-header X-Real-IP %[src]
     http-request set-header X-Request-Id %[unique-id]
     option httpchk GET /small
-    server one 127.0.0.1:{ports.backend} check inter 1s
+    server one {net.backend}:{ports.backend} check inter 1s
 
 frontend l4
     mode tcp
-    bind 127.0.0.1:{ports.l4} backlog 4096
+    bind {net.proxy}:{ports.l4} backlog 4096
     default_backend l4
 
 backend l4
     mode tcp
-    server one 127.0.0.1:{ports.backend} check inter 1s
+    server one {net.backend}:{ports.backend} check inter 1s
+
+frontend echo
+    mode tcp
+    bind {net.proxy}:{ports.echo} backlog 4096
+    default_backend echo
+
+backend echo
+    mode tcp
+    server one {net.backend}:{ports.echo_backend} check inter 1s
 """
 
 
-def sluice(site: Site, ports: Ports) -> str:
-    """sluice with one data worker and an HTTP probe every second."""
+def sluice(site: Site, ports: Ports, net: Network, datagrams: bool = False) -> str:
+    """sluice with one data worker and a probe every second; a UDP listener only where it is measured."""
+    udp_listener = f"""  datagrams:
+    bind: "{net.proxy}:{ports.datagrams}"
+    protocol: udp
+    pool: datagrams
+""" if datagrams else ""
+    udp_pool = f"""  datagrams:
+    backends: ["{net.backend}:{ports.datagrams_backend}"]
+    probe: none
+""" if datagrams else ""
     return f"""process: {{admin: "127.0.0.1:{ports.admin}", workers: 1}}
 listeners:
   plain:
-    bind: "127.0.0.1:{ports.plain}"
+    bind: "{net.proxy}:{ports.plain}"
     protocol: http
     routes: [{{pool: site}}]
   secure:
-    bind: "127.0.0.1:{ports.secure}"
+    bind: "{net.proxy}:{ports.secure}"
     protocol: https
     certificates: [{{cert: "{site.cert}", key: "{site.key}"}}]
     routes: [{{pool: site}}]
   l4:
-    bind: "127.0.0.1:{ports.l4}"
+    bind: "{net.proxy}:{ports.l4}"
     protocol: tcp
     pool: site
-pools:
+  echo:
+    bind: "{net.proxy}:{ports.echo}"
+    protocol: tcp
+    pool: echo
+{udp_listener}pools:
   site:
-    backends: ["127.0.0.1:{ports.backend}"]
+    backends: ["{net.backend}:{ports.backend}"]
     probe: {{http: /small, every: 1s}}
-"""
+  echo:
+    backends: ["{net.backend}:{ports.echo_backend}"]
+    probe: {{every: 1s}}
+{udp_pool}"""
 
 
 def openssl_client() -> str:
