@@ -31,10 +31,13 @@ fn datagrams(key: ListenerKey, backends: &[SocketAddr]) -> Asked {
     Asked::default().listener(key, "dns", Protocol::Udp, vec![route("*", "/", "site")]).pool("site", pool(backends))
 }
 
+/// Datagrams, and where each came from.
+type Heard = Vec<(SocketAddr, Vec<u8>)>;
+
 /// A backend that answers each datagram with `NAME:` and its bytes, and remembers where they came from.
 struct Answering {
     address: SocketAddr,
-    heard: Arc<Mutex<Vec<(SocketAddr, Vec<u8>)>>>,
+    heard: Arc<Mutex<Heard>>,
     _task: JoinSet<()>,
 }
 
@@ -62,7 +65,7 @@ impl Answering {
     }
 
     /// What came, and from which of the proxy's ports.
-    fn heard(&self) -> Vec<(SocketAddr, Vec<u8>)> {
+    fn heard(&self) -> Heard {
         self.heard.lock().unwrap().clone()
     }
 }

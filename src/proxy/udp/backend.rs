@@ -5,7 +5,6 @@ use std::net::{IpAddr, UdpSocket};
 
 use tracing::debug;
 
-use super::super::Worker;
 use crate::model::balance::Tried;
 use crate::model::blame::Fault;
 use crate::model::intent::{Admin, WhenDown};
@@ -14,6 +13,7 @@ use crate::model::live::listener::Admitted;
 use crate::model::snapshot::PoolPlan;
 use crate::net::socket::Unreached;
 use crate::net::{datagram, socket};
+use crate::proxy::Worker;
 
 use super::room::Taken;
 

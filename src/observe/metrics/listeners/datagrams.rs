@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::super::family::{Family, Page};
 use crate::model::intent::Transport;
 use crate::model::live::{ListenerState, Loss};
 use crate::model::snapshot::Snapshot;
+use crate::observe::metrics::family::{Family, Page};
 
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) -> Result<(), prometheus::Error> {
     let mut by_name: BTreeMap<&str, Vec<&ListenerState>> = BTreeMap::new();

@@ -1,8 +1,8 @@
 //! Towards clients: replies of many flows, read from each flow's socket and sent in one call by the listening one.
 
-use super::super::flows::FlowId;
 use super::{LISTENER, Plane, loss_of};
 use crate::net::datagram::{self, Batch, batch::SLOTS};
+use crate::proxy::udp::flows::FlowId;
 
 /// Datagrams read from one backend's socket at once. One call that asks for more than there are costs less than two.
 const READ: usize = 8;

@@ -2,11 +2,11 @@
 
 use std::io;
 
-use super::super::backend::{self, Flow};
-use super::super::flows::FlowId;
 use super::{Plane, loss_of};
 use crate::model::live::Loss;
 use crate::net::datagram::{self, Batch};
+use crate::proxy::udp::backend::{self, Flow};
+use crate::proxy::udp::flows::FlowId;
 
 impl Plane {
     /// Sends slots to a flow's backend; when ICMP has refused what went there before, to another one.
