@@ -159,6 +159,14 @@ async fn every_way_to_fail_has_its_own_words() {
     }
 }
 
+#[tokio::test]
+async fn the_machine_knows_itself_whatever_its_files_say() {
+    let resolver = Resolver::of_system();
+    for _ in 0..2 {
+        assert!(asked(&resolver, "localhost").await.0.contains(&"127.0.0.1".to_owned()));
+    }
+}
+
 /// A loop whose file asks for these pools by name, and its clock.
 struct Running {
     snapshots: Arc<Snapshots>,
