@@ -104,7 +104,7 @@ CASES = {
         Case("tcp-small", "l4", "/small", 100, 32, variants=("haproxy-auto",)),
         Case("tcp-10m", "l4", "/10m", MIB10, 4, big=True, variants=VARIANTS),
         Case("tcp-10m-veth", "l4", "/10m", MIB10, 4, big=True, variants=VARIANTS, net="veth"),
-        Case("tcp-10m-segments", "l4", "/10m", MIB10, 4, big=True, variants=VARIANTS,
+        Case("tcp-1m-segments", "l4", "/1m", MIB10 // 10, 4, big=True, variants=VARIANTS,
              net="segments"),
         Case("tcp-connect", "echo", "", 64, 32, load="connect", unit="connection"),
         Case("tcp-idle", "echo", "", 64, 5000, load="hold", unit="connection"),

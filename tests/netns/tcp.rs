@@ -65,6 +65,8 @@ fn every_byte_goes_both_ways_at_once() {
         let sluice = Sluice::start(&lab.router, &config(1));
         there_and_back(connect(lab), LENGTH);
         assert_eq!((moved(&sluice, "in"), moved(&sluice, "out")), (LENGTH as f64, LENGTH as f64));
+        let spliced = sluice.metric("sluice_bytes_total", &["listener=\"stream\"", "path=\"splice\""]);
+        assert!(spliced > LENGTH as f64, "only {spliced} bytes stayed out of the process");
     });
 }
 
@@ -91,6 +93,26 @@ fn a_reader_that_pauses_gets_every_byte_when_it_goes_on() {
         assert!(stuck(&sluice) < LENGTH as f64, "too little to fill the buffers");
         Tape::new().compare(&mut client, LENGTH);
         assert_eq!(client.read(&mut [0]).unwrap(), 0, "nothing follows");
+    });
+}
+
+#[test]
+fn slow_readers_cost_one_buffer_at_most() {
+    story(|lab| {
+        const READERS: usize = 50;
+        serve(&lab.nodes[0], PORT, |mut stream| drop(Tape::new().play(&mut stream, 1 << 40)));
+        let sluice = Sluice::start(&lab.router, &config(1));
+        // The first buffers and pipes stay for those that come after.
+        let first = connect(lab);
+        stuck(&sluice);
+        let before = sluice.memory();
+        let readers: Vec<TcpStream> = (0..READERS).map(|_| connect(lab)).collect();
+        let through = stuck(&sluice);
+        let each = sluice.memory().saturating_sub(before) / READERS as u64;
+        // One read that the client's socket did not take whole, at most, and the task.
+        assert!(each <= 96 << 10, "{each} bytes of memory for each reader that does not read");
+        assert!(through > (READERS * 100_000) as f64, "the stall is not for lack of bytes: {through} went through");
+        drop((first, readers));
     });
 }
 
@@ -204,6 +226,15 @@ fn a_node_sees_the_router() {
         let (client, seen) = seen_by_the_node(lab, "");
         assert_eq!(client.ip(), CLIENT);
         assert_eq!(seen, "192.0.2.1 and nothing");
+    });
+}
+
+#[test]
+fn a_node_is_told_of_the_client_by_the_proxy_protocol() {
+    story(|lab| {
+        let (client, seen) = seen_by_the_node(lab, "send_proxy_protocol: v2, ");
+        assert_eq!(client.ip(), CLIENT);
+        assert_eq!(seen, format!("192.0.2.1 and {client}"));
     });
 }
 
