@@ -54,7 +54,7 @@ pub fn start(settings: &Settings, loaded: Loaded, path: Option<std::path::PathBu
     });
     let (trigger, watch) = drain::channel();
     let (snapshots, live, ready) = (&pages.snapshots, &pages.live, &pages.ready);
-    let serving = proxy::Settings { workers, seed: seed() };
+    let serving = proxy::Settings { workers, seed: seed(), memory_limit: settings.memory_limit };
     let mut proxy = Proxy::start(serving, snapshots.clone(), live.clone(), ready.clone(), &watch)
         .context("cannot start the data threads")?;
     let reload = Arc::new(Notify::new());

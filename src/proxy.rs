@@ -9,8 +9,10 @@
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::drain;
@@ -23,6 +25,7 @@ use crate::net::proxy_protocol::Ends;
 mod announce;
 mod connect;
 mod http;
+mod limit;
 mod listener;
 mod outcome;
 mod passthrough;
@@ -49,6 +52,15 @@ struct Connection {
     to: Option<SocketAddr>,
     /// Counts it while it lives.
     admitted: Admitted,
+    /// How fast it may go; `None`: as fast as it can.
+    speed: Option<Rc<limit::speed::Speed>>,
+}
+
+/// What the process has only so much of, shared by all threads.
+#[derive(Clone, Debug, Default)]
+struct Scarce {
+    descriptors: Arc<limit::descriptors::Budget>,
+    memory: limit::memory::Memory,
 }
 
 impl Connection {
@@ -71,16 +83,31 @@ struct Worker {
     drain: drain::Watch,
     /// Pooled connections to backends.
     clients: http::Clients,
-    /// Where the time of picks begins; the same for all threads.
+    /// Where the time of picks and limits begins; the same for all threads.
     epoch: Instant,
+    /// The places for connections that this thread has to give.
+    descriptors: Rc<limit::descriptors::Descriptors>,
+    /// Whether memory is short.
+    memory: limit::memory::Memory,
+    /// Wakes at each publication.
+    published: Notify,
     draws: Cell<u64>,
     busy: Rc<()>,
 }
 
 impl Worker {
-    fn new(reader: Reader, drain: drain::Watch, epoch: Instant, seed: u64) -> Self {
-        let clients = http::Clients::default();
-        Self { reader, drain, clients, epoch, draws: Cell::new(seed), busy: Rc::new(()) }
+    fn new(reader: Reader, drain: drain::Watch, epoch: Instant, seed: u64, scarce: Scarce) -> Self {
+        Self {
+            reader,
+            drain,
+            clients: http::Clients::default(),
+            epoch,
+            descriptors: limit::descriptors::Descriptors::new(scarce.descriptors),
+            memory: scarce.memory,
+            published: Notify::new(),
+            draws: Cell::new(seed),
+            busy: Rc::new(()),
+        }
     }
 
     /// A number of chance (SplitMix64): good enough to spread load, not for secrets.

@@ -54,11 +54,26 @@ impl PoolPlan {
     /// Picks a backend that was not tried yet. `None`: there is none that may be tried, or all that may be are full
     /// (see [`PoolPlan::is_full`]).
     pub fn pick(&self, tried: &Tried, ask: &Ask) -> Option<Picked> {
-        let index = match self.intent.sticky {
-            None => self.choose(tried, ask, None),
-            Some(sticky) => self.keep(sticky, tried, ask),
-        }?;
-        Some(Picked { index, lease: Lease::new(self.backends[index].state.clone()) })
+        // Between the choice and the lease other threads may take the last slot: then another backend is chosen, or
+        // none. That threads meet so again and again does not happen; the bound makes it certain that we end.
+        for _ in 0..self.backends.len().max(8) {
+            let index = match self.intent.sticky {
+                None => self.choose(tried, ask, None),
+                Some(sticky) => self.keep(sticky, tried, ask),
+            }?;
+            if let Some(lease) = self.lease(&self.backends[index]) {
+                return Some(Picked { index, lease });
+            }
+        }
+        None
+    }
+
+    fn lease(&self, backend: &BackendPlan) -> Option<Lease> {
+        let slot = match &backend.slots {
+            None => None,
+            Some(slots) => Some(slots.take(self.intent.max_connections)?),
+        };
+        Some(Lease::within(backend.state.clone(), slot))
     }
 
     /// Whether any backend is available.
@@ -75,10 +90,17 @@ impl PoolPlan {
         left.peek().is_some() && left.all(|(_, b)| !self.has_room(b))
     }
 
+    /// Whether somebody for whom a pick found nothing may be served when a slot is given back: there is a backend that
+    /// may be tried and has a limit, so it must have been full. It may have room again by now.
+    pub fn is_worth_waiting(&self, tried: &Tried) -> bool {
+        let opens = self.intent.when_down == WhenDown::Try && !self.is_up();
+        let may = |b: &BackendPlan| b.slots.is_some() && if opens { b.is_ready() } else { b.is_available() };
+        self.backends.iter().enumerate().any(|(index, b)| may(b) && !tried.has(index))
+    }
+
     /// Whether a backend is below its limit.
     fn has_room(&self, backend: &BackendPlan) -> bool {
-        let most = self.intent.max_connections;
-        most == 0 || backend.state.active() < u64::from(most)
+        backend.slots.as_ref().is_none_or(|slots| slots.has_room(self.intent.max_connections))
     }
 
     /// Whether a backend may be given something new now: what every rule asks.

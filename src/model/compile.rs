@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::balance::{Maglev, Schedule, digest};
 use super::intent::{Action, Admin, Balance, Cert, Intent, Listener, ListenerKey, Pool, PoolName, Protocol, Route};
-use super::live::{AgentKey, BackendKey, Live, ProbeKey, RampKey, ServeKey};
+use super::live::{AgentKey, BackendKey, Live, ProbeKey, RampKey, ServeKey, SlotKey};
 use super::map::Map;
 use super::problem::{Origin, Problem};
 use super::route::{Matcher, NameTable, RouteTable, Target};
@@ -50,6 +50,8 @@ fn plan_pool(name: &PoolName, pool: &Arc<Pool>, previous: &Snapshot, live: &Live
             admin: backend.admin,
             backup: backend.backup,
             state: live.backend_on(&key, &backend.node),
+            slots: (pool.max_connections > 0)
+                .then(|| live.slots(&SlotKey { pool: name.clone(), backend: key.clone() })),
             probe: pool.probe.as_ref().map(|probe| {
                 live.probe(&ProbeKey { backend: key.clone(), probe: probe.clone(), send_proxy: pool.send_proxy })
             }),

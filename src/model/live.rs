@@ -23,12 +23,16 @@ pub mod codes;
 pub mod control;
 pub mod datagrams;
 pub mod ejection;
+pub mod gate;
 pub mod listener;
 pub mod node;
 pub mod pool;
 pub mod probe;
+pub mod queue;
+pub mod quota;
 pub mod ramp;
 pub mod shard;
+pub mod sources;
 pub mod sticky;
 
 pub use agent::AgentState;
@@ -40,6 +44,7 @@ pub use listener::ListenerState;
 pub use node::{NodeKey, NodeState};
 pub use pool::{PoolState, ServeState};
 pub use probe::ProbeState;
+pub use queue::SlotState;
 pub use ramp::Ramp;
 
 /// Which backend, across pools and snapshots.
@@ -90,6 +95,16 @@ pub struct ServeKey {
     pub pool: Option<PoolName>,
 }
 
+/// What of which pool's limit: a backend has slots in each pool that limits it. The limit itself is no part of it, so
+/// that one that is changed counts on.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct SlotKey {
+    /// The pool that sets the limit.
+    pub pool: PoolName,
+    /// The backend it is for.
+    pub backend: BackendKey,
+}
+
 /// The registry of everything live.
 #[derive(Debug)]
 pub struct Live {
@@ -101,6 +116,7 @@ pub struct Live {
     agents: Registry<AgentKey, AgentState>,
     pools: Registry<PoolName, PoolState>,
     serves: Registry<ServeKey, ServeState>,
+    slots: Registry<SlotKey, SlotState>,
     listeners: Registry<ListenerKey, ListenerState>,
     /// What the control loop says of itself.
     pub control: ControlState,
@@ -121,6 +137,7 @@ impl Live {
             agents: Registry::default(),
             pools: Registry::default(),
             serves: Registry::default(),
+            slots: Registry::default(),
             listeners: Registry::default(),
             control: ControlState::default(),
             tls: TlsShared::new(),
@@ -173,6 +190,11 @@ impl Live {
     /// The state of a pool.
     pub fn pool(&self, name: &PoolName) -> Arc<PoolState> {
         self.pools.take(name, || PoolState::new(self.shards))
+    }
+
+    /// What a backend has taken of a pool's limit.
+    pub fn slots(&self, key: &SlotKey) -> Arc<SlotState> {
+        self.slots.take(key, || SlotState::new(self.pool(&key.pool).queue().clone()))
     }
 
     /// The request counters of a listener towards a pool.

@@ -19,6 +19,10 @@ words! {
         ConnectFailed = "connect_failed",
         /// No pool, or no backend that may be tried.
         NoBackend = "no_backend",
+        /// Every backend was at its limit, and so was the queue.
+        QueueFull = "queue_full",
+        /// Every backend stayed at its limit for the queue's whole time.
+        QueueTimeout = "queue_timeout",
         /// No byte for the idle time.
         Idle = "idle",
         /// One side had ended, and nothing more came of the other for the half-closed time.
@@ -50,13 +54,22 @@ words! {
     fn label {
         /// `allow` or `deny` rules.
         Source = "source",
-        /// The process is out of descriptors or memory.
+        /// The process was out of descriptors. Counts how often accepting paused: nobody is closed, who comes meanwhile
+        /// waits in the kernel's queue.
         Capacity = "capacity",
         /// The listener left the configuration a moment ago, or is https and has no TLS side; or a flow would begin
         /// while the process is stopping.
         NotServed = "not_served",
         /// It came from another source than the proxies whose connections begin with a PROXY protocol header.
         NotAProxy = "not_a_proxy",
+        /// The listener has as many connections as it may.
+        TooMany = "too_many",
+        /// The source has as many connections as one may.
+        SourceTooMany = "source_too_many",
+        /// The source opens connections faster than one may.
+        SourceTooFast = "source_too_fast",
+        /// The process is near its memory limit.
+        Memory = "memory",
     }
 }
 
@@ -71,6 +84,8 @@ mod tests {
         labels.sort_unstable();
         assert!(labels.windows(2).all(|two| two[0] != two[1]), "{labels:?}");
         assert!(Refusal::ALL.iter().enumerate().all(|(i, r)| *r as usize == i));
-        assert_eq!(Refusal::ALL.map(Refusal::label), ["source", "capacity", "not_served", "not_a_proxy"]);
+        let mut labels = Refusal::ALL.map(Refusal::label);
+        labels.sort_unstable();
+        assert!(labels.windows(2).all(|two| two[0] != two[1]), "{labels:?}");
     }
 }

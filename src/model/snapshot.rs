@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::balance::{Maglev, Schedule};
 use super::intent::{Action, Admin, Cert, CertName, Listener, ListenerKey, Pool, PoolName};
 use super::live::agent::Objection;
-use super::live::{AgentState, BackendState, ListenerState, PoolState, ProbeState, Ramp, ServeState};
+use super::live::{AgentState, BackendState, ListenerState, PoolState, ProbeState, Ramp, ServeState, SlotState};
 use super::map::Map;
 use super::route::{NameTable, RouteTable, Target};
 use super::source::SourceTable;
@@ -84,6 +84,8 @@ pub struct BackendPlan {
     pub backup: bool,
     /// Live counters.
     pub state: Arc<BackendState>,
+    /// What it has taken of the pool's limit, if there is one.
+    pub slots: Option<Arc<SlotState>>,
     /// The verdict of its checks, if it is checked.
     pub probe: Option<Arc<ProbeState>>,
     /// How warm it is, in a pool with slow start.

@@ -120,7 +120,18 @@ mod tests {
             });
             let Backend { address, backup, .. } = Backend::new(key.address);
             let state: Arc<_> = live.backend(&key);
-            let plan = BackendPlan { address, weight, admin, backup, state, probe, agent: None, ramp: None, digest: 0 };
+            let plan = BackendPlan {
+                address,
+                weight,
+                admin,
+                backup,
+                state,
+                slots: None,
+                probe,
+                agent: None,
+                ramp: None,
+                digest: 0,
+            };
             assert_eq!(Standing::of(&plan), standing);
             assert_eq!(plan.is_available(), standing.state() == "up", "{standing:?}");
         }
@@ -140,6 +151,7 @@ mod tests {
             backup: false,
             state,
             probe: None,
+            slots: None,
             agent: Some(agent),
             ramp: None,
             digest: 0,

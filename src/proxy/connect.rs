@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::Worker;
+use super::limit::queue;
 use crate::model::balance::{Picked, Tried};
 use crate::model::blame::Fault;
 use crate::model::intent::Action;
@@ -26,18 +28,21 @@ pub(super) struct Reached {
 }
 
 /// Opens a connection to a backend of the pool that is not among `tried`; each failure is counted and another backend
-/// is tried, as often as the pool's retries allow. What was tried is added to `tried`.
+/// is tried, as often as the pool's retries allow. What was tried is added to `tried`. Where all are at their limit it
+/// waits in the pool's queue, after which `pool` may be a newer one.
 pub(super) async fn connect(
     worker: &Worker,
-    pool: &PoolPlan,
+    pool: &mut Arc<PoolPlan>,
     source: IpAddr,
     tried: &mut Tried,
 ) -> Result<Reached, Outcome> {
     let mut why = Outcome::NoBackend;
     for attempt in 0..=pool.intent.retries {
-        let ask = worker.ask(pool, source);
-        let picked = if attempt == 0 { pool.pick(tried, &ask) } else { pool.pick_again(tried, &ask) };
-        let Some(picked) = picked else { break };
+        let picked = match queue::pick(worker, pool, source, tried, attempt > 0).await {
+            Ok(picked) => picked,
+            Err(Outcome::NoBackend) => break,
+            Err(queue) => return Err(queue),
+        };
         if attempt > 0 {
             pool.state.retried();
         }

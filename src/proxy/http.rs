@@ -129,7 +129,7 @@ pub(super) async fn serve<S: Transport>(worker: Rc<Worker>, connection: Connecti
     let end = if h2 { serve_h2(&session, stream).await } else { serve_h1(&session, stream).await };
     let outcome = match end {
         End::Served(Ok(())) => match session.tunnel.take() {
-            Some(tunnel) => tunnel.run(&session.listener).await,
+            Some(tunnel) => tunnel.run(&session).await,
             None => session.outcome.get(),
         },
         End::Served(Err(error)) => {

@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 
-use super::{Connection, Worker, http, passthrough, preface, tcp, tls};
+use super::limit::descriptors::Held;
+use super::limit::speed::Speed;
+use super::{Connection, Worker, http, limit, passthrough, preface, tcp, tls};
 use crate::model::intent::{ListenerKey, Protocol};
 use crate::model::live::ListenerState;
-use crate::model::live::listener::Admitted;
 use crate::model::outcome::{Outcome, Refusal};
 use crate::model::snapshot::Snapshot;
 use crate::net::socket;
@@ -22,12 +23,18 @@ const REST: Duration = Duration::from_millis(100);
 /// Accepts until it is dropped. `port` is the one clients see.
 pub(super) async fn accept(worker: Rc<Worker>, key: ListenerKey, socket: TcpListener, state: Arc<ListenerState>) {
     let port = socket.local_addr().map_or_else(|_| key.address.port(), |bound| bound.port());
+    let pauses = |why: &dyn std::fmt::Display| {
+        state.refuse(Refusal::Capacity);
+        if worker.descriptors.tells() {
+            warn!(listener = %key, "accepting pauses until connections end: {why}; raise the limit of open files (LimitNOFILE)");
+        }
+    };
     loop {
+        let held = worker.descriptors.place(|| pauses(&"every descriptor that clients may have is in use")).await;
         match socket.accept().await {
-            Ok((stream, peer)) => admit(&worker, key, port, &state, stream, peer),
+            Ok((stream, peer)) => admit(&worker, key, port, &state, stream, peer, held),
             Err(error) if socket::is_exhausted(&error) => {
-                state.refuse(Refusal::Capacity);
-                warn!(listener = %key, %error, "cannot accept: raise the limit of open files (LimitNOFILE)");
+                pauses(&error);
                 tokio::time::sleep(REST).await;
             }
             // The client was gone before we came to it.
@@ -83,14 +90,27 @@ fn admit(
     state: &Arc<ListenerState>,
     stream: TcpStream,
     peer: SocketAddr,
+    held: Held,
 ) {
-    let mut admission = worker.reader.read(|snapshot| admission_of_peer(snapshot, &key, peer));
+    let read = |snapshot: &Snapshot| (admission_of_peer(snapshot, &key, peer), limit::asked(snapshot, &key));
+    let (mut admission, limits) = worker.reader.read(read);
     if let Admission::Refused(why) = admission {
         state.refuse(why);
         return;
     }
-    let admitted = Admitted::new(state.clone());
-    let mut connection = Connection { key, peer: canonical(peer), port, to: None, admitted };
+    // A proxy is not a source: that is its client.
+    let source = (!matches!(admission, Admission::Introduced)).then(|| peer.ip());
+    let admitted = match limit::admit(worker, state, &limits, source) {
+        Ok(admitted) => admitted,
+        Err(why) => {
+            state.refuse(why);
+            // Nothing of it stays with us, and nobody takes it for an empty answer.
+            socket::abort_on_close(&stream);
+            return;
+        }
+    };
+    let speed = Speed::of(worker, &limits, state);
+    let mut connection = Connection { key, peer: canonical(peer), port, to: None, admitted, speed };
     let busy = worker.busy();
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
@@ -107,19 +127,26 @@ fn admit(
             Admission::Http => http::serve(worker, connection, stream, None).await,
             Admission::Https(config) => tls::serve(worker, connection, stream, config).await,
         }
-        drop(busy);
+        drop((busy, held));
     });
 }
 
 /// Lets a proxy name its client, and admits that one.
 async fn introduce(worker: &Worker, connection: &mut Connection, stream: &TcpStream) -> Result<Admission, Outcome> {
     preface::read(connection, stream).await?;
-    match worker.reader.read(|snapshot| admission(snapshot, &connection.key, connection.peer)) {
-        Admission::Refused(why) => {
+    let (key, client) = (connection.key, connection.peer);
+    let read = |snapshot: &Snapshot| (admission(snapshot, &key, client), limit::asked(snapshot, &key));
+    let (admission, limits) = worker.reader.read(read);
+    let refusal = match admission {
+        Admission::Refused(why) => Some(why),
+        _ => limit::admit_client(worker, &mut connection.admitted, &limits, client.ip()).err(),
+    };
+    match refusal {
+        None => Ok(admission),
+        Some(why) => {
             connection.admitted.listener().refuse(why);
             Err(Outcome::Refused)
         }
-        admission => Ok(admission),
     }
 }
 

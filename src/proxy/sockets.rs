@@ -11,6 +11,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::Scarce;
+use super::limit::descriptors::Budget;
+use super::limit::memory::Memory;
 use super::thread::{self, Birth, Command, Opened};
 use crate::drain;
 use crate::model::intent::{ListenerKey, Transport};
@@ -18,7 +21,7 @@ use crate::model::live::Live;
 use crate::model::live::listener::Socket;
 use crate::model::snapshot::{Snapshot, Snapshots};
 use crate::net::holder::{self, Holder, Table};
-use crate::net::{datagram, socket};
+use crate::net::{datagram, reserve, socket};
 use crate::ready::{Pending, Ready};
 
 /// How a proxy is run.
@@ -28,6 +31,8 @@ pub struct Settings {
     pub workers: usize,
     /// Starts the draws of chance.
     pub seed: u64,
+    /// The most memory the process should take, in bytes; near it new connections are refused. `None`: no limit.
+    pub memory_limit: Option<u64>,
 }
 
 /// How often a socket that could not be opened is tried again.
@@ -41,6 +46,8 @@ pub struct Proxy {
     snapshots: Arc<Snapshots>,
     live: Arc<Live>,
     ready: Ready,
+    memory: Memory,
+    memory_limit: Option<u64>,
     threads: Vec<Thread>,
     force: watch::Sender<bool>,
     /// What is open, with a share in its datagram sockets: as long as none of an address closes, the kernel gives a
@@ -82,6 +89,9 @@ impl Proxy {
     ) -> io::Result<Self> {
         let (force, forced) = watch::channel(false);
         let epoch = Instant::now();
+        let memory = Memory::default();
+        let descriptors = Budget::new(reserve::connections(), settings.workers);
+        let scarce = Scarce { descriptors, memory: memory.clone() };
         let mut threads = Vec::with_capacity(settings.workers);
         for shard in 1..=settings.workers.max(1) {
             // Unbounded, since only the supervisor sends, a few words per listener and change.
@@ -91,6 +101,7 @@ impl Proxy {
                 workers: settings.workers.max(1),
                 epoch,
                 seed: settings.seed.wrapping_add(shard as u64),
+                scarce: scarce.clone(),
                 snapshots: snapshots.clone(),
                 drain: drain.clone(),
                 force: forced.clone(),
@@ -99,12 +110,31 @@ impl Proxy {
             threads.push(Thread { commands, handle });
         }
         let first = Some(ready.pending("listening sockets"));
-        Ok(Self { snapshots, live, ready, threads, force, open: BTreeMap::new(), missing: BTreeMap::new(), first })
+        Ok(Self {
+            snapshots,
+            live,
+            ready,
+            memory,
+            memory_limit: settings.memory_limit,
+            threads,
+            force,
+            open: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            first,
+        })
     }
 
-    /// Opens and closes sockets as snapshots come, and tries those again that could not be opened, until the drain
-    /// begins.
+    /// Opens and closes sockets as snapshots come, tries those again that could not be opened, and watches over the
+    /// memory limit, until the drain begins.
     pub async fn follow(&mut self, drain: drain::Watch) {
+        let memory = self.memory.clone().watch(self.memory_limit);
+        tokio::select! {
+            () = self.follow_sockets(drain) => {}
+            () = memory => {}
+        }
+    }
+
+    async fn follow_sockets(&mut self, drain: drain::Watch) {
         let mut changed = self.snapshots.changed();
         loop {
             let snapshot = self.snapshots.current();

@@ -1,12 +1,14 @@
 //! A TCP connection: decide → pick → connect → relay → record.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::announce::{self, Told};
 use super::connect::{self, Reached};
+use super::limit::speed::Speed;
 use super::{Connection, Worker, relay};
 use crate::model::balance::Tried;
 use crate::model::outcome::Outcome;
@@ -39,11 +41,11 @@ pub(super) async fn carry(
     decision: Decision,
     spoken: Spoken,
 ) {
-    let Decision::Forward { pool, target } = decision else {
+    let Decision::Forward { mut pool, target } = decision else {
         connection.admitted.end(Outcome::NoBackend);
         return;
     };
-    let (reached, options) = match reach(&worker, &connection, &client, &pool, spoken).await {
+    let (reached, options) = match reach(&worker, &connection, &client, &mut pool, spoken).await {
         Ok(reached) => reached,
         Err(outcome) => {
             debug!(listener = %connection.key, pool = %pool.name, client = %connection.peer, "no backend: closed");
@@ -70,7 +72,7 @@ async fn reach(
     worker: &Worker,
     connection: &Connection,
     client: &TcpStream,
-    pool: &PoolPlan,
+    pool: &mut Arc<PoolPlan>,
     spoken: Spoken,
 ) -> Result<(Reached, Options), Outcome> {
     let Spoken { bytes, authority, alpn } = spoken;
@@ -80,6 +82,7 @@ async fn reach(
         let told = Told { ends, authority, alpn, tls: None, id: [worker.draw(), worker.draw()] };
         announce::send(&reached.stream, version, &told, !bytes.is_empty()).map_err(|_| Outcome::BackendBroke)?;
     }
-    let options = Options { from_client: bytes, ..Options::new(relay::times(&pool.intent.timeouts)) };
+    let pace = connection.speed.as_ref().map(Speed::pace);
+    let options = Options { from_client: bytes, pace, ..Options::new(relay::times(&pool.intent.timeouts)) };
     Ok((reached, options))
 }

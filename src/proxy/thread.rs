@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tracing::error;
 
-use super::{Worker, listener, udp};
+use super::{Scarce, Worker, listener, udp};
 use crate::drain;
 use crate::model::intent::{ListenerKey, Transport};
 use crate::model::live::{ListenerState, shard};
@@ -48,6 +48,7 @@ pub(super) struct Birth {
     pub(super) epoch: Instant,
     /// Starts the thread's draws of chance.
     pub(super) seed: u64,
+    pub(super) scarce: Scarce,
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) drain: drain::Watch,
     /// Becomes true when what is left must be dropped.
@@ -70,10 +71,10 @@ pub(super) fn spawn(birth: Birth) -> io::Result<JoinHandle<()>> {
 }
 
 async fn live(birth: Birth) {
-    let Birth { workers, epoch, seed, snapshots, drain, mut force, mut commands, .. } = birth;
+    let Birth { workers, epoch, seed, scarce, snapshots, drain, mut force, mut commands, .. } = birth;
     let mut changed = snapshots.changed();
     let guard = drain.guard();
-    let worker = Rc::new(Worker::new(snapshots.reader(), drain, epoch, seed));
+    let worker = Rc::new(Worker::new(snapshots.reader(), drain, epoch, seed, scarce));
     let commons = Rc::new(udp::Commons::new(socket::descriptors(), workers));
     let mut accepting = Accepting::default();
     loop {
@@ -91,7 +92,10 @@ async fn live(birth: Birth) {
                 // The supervisor is gone: the process is stopping.
                 None => break,
             },
-            Ok(()) = changed.changed() => worker.reader.refresh(),
+            Ok(()) = changed.changed() => {
+                worker.reader.refresh();
+                worker.published.notify_waiters();
+            }
             () = worker.drain.begun() => break,
         }
     }

@@ -75,11 +75,16 @@ impl Sluice {
 
     /// Starts a proxy with so many data threads.
     pub async fn start_with(workers: usize, intent: impl Into<Intent>) -> Self {
+        Self::start_in(workers, None, intent).await
+    }
+
+    /// Starts a proxy with so many data threads and so much memory.
+    pub async fn start_in(workers: usize, memory_limit: Option<u64>, intent: impl Into<Intent>) -> Self {
         let snapshots = Arc::new(Snapshots::default());
         let live = Arc::new(Live::new(workers));
         let ready = Ready::default();
         let (trigger, watch) = drain::channel();
-        let settings = Settings { workers, seed: 7 };
+        let settings = Settings { workers, seed: 7, memory_limit };
         let mut proxy = Proxy::start(settings, snapshots.clone(), live.clone(), ready.clone(), &watch).unwrap();
         let following = tokio::spawn(async move {
             proxy.follow(watch).await;

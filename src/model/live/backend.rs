@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 
 use super::ejection::EjectionState;
 use super::node::{NodeState, Pulse};
+use super::queue::Slot;
 use super::shard::{Count, Sharded, sum};
 use crate::model::intent::Ejection;
 
@@ -122,23 +123,32 @@ impl Drop for BackendState {
 /// One connection or request under way at a backend: counted while it lives. It must be dropped on the thread that
 /// made it, which connections that never leave their thread do by themselves.
 #[derive(Debug)]
-pub struct Lease(Arc<BackendState>);
+pub struct Lease {
+    state: Arc<BackendState>,
+    /// Given back with it, after it is no longer counted.
+    _slot: Option<Slot>,
+}
 
 impl Lease {
     /// Counts one more.
     pub fn new(state: Arc<BackendState>) -> Self {
+        Self::within(state, None)
+    }
+
+    /// Counts one more that holds a slot of its pool's limit, if there is one.
+    pub fn within(state: Arc<BackendState>, slot: Option<Slot>) -> Self {
         state.shards.here().active.add(1);
-        Self(state)
+        Self { state, _slot: slot }
     }
 
     /// The backend's counters.
     pub fn state(&self) -> &BackendState {
-        &self.0
+        &self.state
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.shards.here().active.sub(1);
+        self.state.shards.here().active.sub(1);
     }
 }

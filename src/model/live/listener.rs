@@ -1,10 +1,13 @@
 //! What is happening on one listening address.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::datagrams::DatagramState;
+use super::gate::{Gate, Place};
+use super::quota::Bandwidth;
 use super::shard::{Count, Sharded, sum};
+use super::sources::{SourceGuard, Sources};
 use crate::model::outcome::{Outcome, Refusal};
 use crate::model::words::words;
 
@@ -27,6 +30,9 @@ pub struct ListenerState {
     socket: Mutex<Socket>,
     /// What a UDP listener counts beside its flows, which are its connections.
     pub datagrams: DatagramState,
+    gate: Gate,
+    bandwidth: Bandwidth,
+    sources: OnceLock<Sources>,
 }
 
 /// Whether a listener's socket is open.
@@ -53,7 +59,37 @@ struct ListenerShard {
 
 impl ListenerState {
     pub(super) fn new(shards: usize) -> Self {
-        Self { shards: Sharded::new(shards), socket: Mutex::default(), datagrams: DatagramState::new(shards) }
+        Self {
+            shards: Sharded::new(shards),
+            socket: Mutex::default(),
+            gate: Gate::default(),
+            bandwidth: Bandwidth::default(),
+            sources: OnceLock::new(),
+            datagrams: DatagramState::new(shards),
+        }
+    }
+
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// What is known of sources, made when a limit first asks for it.
+    pub(super) fn sources(&self) -> &Sources {
+        self.sources.get_or_init(Sources::default)
+    }
+
+    pub(super) fn sources_if_any(&self) -> Option<&Sources> {
+        self.sources.get()
+    }
+
+    /// What all connections together have used of the listener's bandwidth.
+    pub fn bandwidth(&self) -> &Bandwidth {
+        &self.bandwidth
+    }
+
+    /// How many sources are remembered for their limits.
+    pub fn sources_remembered(&self) -> usize {
+        self.sources_if_any().map_or(0, Sources::remembered)
     }
 
     /// Whether the socket is open.
@@ -120,6 +156,8 @@ impl ListenerState {
 pub struct Admitted {
     state: Arc<ListenerState>,
     outcome: Outcome,
+    place: Option<Place>,
+    source: Option<SourceGuard>,
 }
 
 impl Admitted {
@@ -128,7 +166,17 @@ impl Admitted {
         let shard = state.shards.here();
         shard.accepted.add(1);
         shard.active.add(1);
-        Self { state, outcome: Outcome::Stopped }
+        Self { state, outcome: Outcome::Stopped, place: None, source: None }
+    }
+
+    /// Holds a place of the listener while it lives.
+    pub fn hold_place(&mut self, place: Option<Place>) {
+        self.place = place;
+    }
+
+    /// Counts for its source while it lives.
+    pub fn hold_source(&mut self, source: Option<SourceGuard>) {
+        self.source = source;
     }
 
     /// Says how it ended; a connection whose task is dropped before was stopped.

@@ -1,10 +1,11 @@
 //! What is happening in one pool, and the requests of one listener to it.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::codes::{CodeLabel, Codes};
+use super::queue::QueueState;
 use super::shard::{Count, Sharded, sum};
 use super::sticky::Remembered;
 use crate::model::histogram::{Histogram, HistogramSum};
@@ -15,6 +16,7 @@ pub struct PoolState {
     shards: Sharded<PoolShard>,
     /// Made when first asked for, as few pools are sticky.
     sticky: OnceLock<Remembered>,
+    queue: Arc<QueueState>,
 }
 
 #[derive(Debug, Default)]
@@ -22,6 +24,9 @@ struct PoolShard {
     cursor: Count,
     retries: Count,
     failed_open: Count,
+    queued: Count,
+    queue_full: Count,
+    queue_timeout: Count,
     durations: Histogram,
     load: Load,
 }
@@ -36,7 +41,7 @@ struct Load {
 
 impl PoolState {
     pub(super) fn new(shards: usize) -> Self {
-        let state = Self { shards: Sharded::new(shards), sticky: OnceLock::new() };
+        let state = Self { shards: Sharded::new(shards), sticky: OnceLock::new(), queue: Arc::default() };
         // Threads start at different places, so that the first backend is not everyone's first.
         for (n, shard) in state.shards.iter().enumerate() {
             shard.cursor.add(n as u64);
@@ -72,6 +77,11 @@ impl PoolState {
         self.sticky.get_or_init(Remembered::default)
     }
 
+    /// Where connections and requests wait while every backend is at its limit.
+    pub fn queue(&self) -> &Arc<QueueState> {
+        &self.queue
+    }
+
     /// A request or connection was tried again at another backend.
     pub fn retried(&self) {
         self.shards.here().retries.add(1);
@@ -80,6 +90,21 @@ impl PoolState {
     /// No backend was available and one was tried all the same.
     pub fn failed_open(&self) {
         self.shards.here().failed_open.add(1);
+    }
+
+    /// Somebody waited in the queue and was given a backend.
+    pub fn queued(&self) {
+        self.shards.here().queued.add(1);
+    }
+
+    /// Somebody was refused since the queue was full.
+    pub fn queue_full(&self) {
+        self.shards.here().queue_full.add(1);
+    }
+
+    /// Somebody waited in the queue for as long as one may.
+    pub fn queue_timeout(&self) {
+        self.shards.here().queue_timeout.add(1);
     }
 
     /// A request took this long, from its head to the end of its answer.
@@ -95,6 +120,15 @@ impl PoolState {
     /// Picks made although nothing was available.
     pub fn failed_opens(&self) -> u64 {
         sum(&self.shards, |s| &s.failed_open)
+    }
+
+    /// How often somebody at the queue was given a backend after a wait, refused since it was full, and given up on.
+    pub fn queue_ends(&self) -> [u64; 3] {
+        [
+            sum(&self.shards, |s| &s.queued),
+            sum(&self.shards, |s| &s.queue_full),
+            sum(&self.shards, |s| &s.queue_timeout),
+        ]
     }
 
     /// Durations of requests.

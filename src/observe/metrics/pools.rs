@@ -17,6 +17,12 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) -> Result<(), promethe
     );
     let mut failed_open =
         Family::counter("sluice_pool_failed_open_total", "Picks made although no backend of the pool was available.");
+    let mut waiting =
+        Family::gauge("sluice_queue_length", "Connections and requests that wait for a backend below its limit.");
+    let mut queued = Family::counter(
+        "sluice_queued_total",
+        "Connections and requests that came to the queue of a pool with a limit, by what became of them.",
+    );
     let mut durations = Family::histogram(
         "sluice_request_duration_seconds",
         "Time from a request's head to the end of its answer; pools without a request have no series.",
@@ -25,6 +31,10 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) -> Result<(), promethe
         let label = [("pool", pool.name.as_str())];
         retries.count(&label, pool.state.retries());
         failed_open.count(&label, pool.state.failed_opens());
+        waiting.count(&label, pool.state.queue().length() as u64);
+        for (end, count) in ["served", "full", "timeout"].into_iter().zip(pool.state.queue_ends()) {
+            queued.count(&[label[0], ("end", end)], count);
+        }
         // Sixteen lines a pool: those that only ever relay bytes are spared them.
         let sum = pool.state.durations();
         if sum.count() > 0 {
@@ -33,5 +43,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) -> Result<(), promethe
     }
     page.add(retries)?;
     page.add(failed_open)?;
+    page.add(waiting)?;
+    page.add(queued)?;
     page.add(durations)
 }

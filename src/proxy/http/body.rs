@@ -16,6 +16,8 @@ use super::fields::clean_trailers;
 use super::session::Session;
 use crate::model::live::{BackendState, Lease, ListenerState, PoolState};
 use crate::model::outcome::Outcome;
+use crate::net::relay::{Pace, Side};
+use crate::proxy::limit::speed::Speed;
 
 /// The body of a request on its way to a backend.
 #[derive(Debug, Default)]
@@ -28,6 +30,7 @@ struct Flow {
     backend: Option<Arc<BackendState>>,
     moved: Rc<Cell<u64>>,
     flows: Rc<Cell<bool>>,
+    pace: Option<Box<dyn Pace>>,
 }
 
 impl RequestBody {
@@ -39,7 +42,8 @@ impl RequestBody {
         let flows = Rc::new(Cell::new(true));
         session.upload(flows.clone());
         let listener = session.listener.clone();
-        Self(Some(Flow { incoming, listener, backend: None, moved: Rc::default(), flows }))
+        let pace = session.speed.as_ref().map(Speed::pace);
+        Self(Some(Flow { incoming, listener, backend: None, moved: Rc::default(), flows, pace }))
     }
 
     /// A request without a body.
@@ -66,6 +70,9 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Some(flow) = &mut self.0 else { return Poll::Ready(None) };
+        if let Some(pace) = &mut flow.pace {
+            ready!(pace.allowance(Side::Client, cx));
+        }
         let mut frame = ready!(Pin::new(&mut flow.incoming).poll_frame(cx));
         if let Some(Ok(frame)) = &mut frame {
             if let Some(trailers) = frame.trailers_mut() {
@@ -73,6 +80,9 @@ impl Body for RequestBody {
             }
             let bytes = length(frame);
             flow.moved.set(flow.moved.get() + bytes);
+            if let Some(pace) = &mut flow.pace {
+                pace.spent(Side::Client, bytes as usize);
+            }
             flow.listener.moved(bytes, 0);
             if let Some(backend) = &flow.backend {
                 backend.sent(bytes);
@@ -105,6 +115,7 @@ pub(super) struct ResponseBody {
     content: Content,
     ended: bool,
     underway: Underway,
+    pace: Option<Box<dyn Pace>>,
 }
 
 #[derive(Debug)]
@@ -156,12 +167,13 @@ impl Drop for Underway {
 impl ResponseBody {
     /// A body made here, or none.
     pub(super) fn own(bytes: Option<Bytes>, underway: Underway) -> Self {
-        Self { content: Content::Own(bytes), ended: false, underway }
+        Self { content: Content::Own(bytes), ended: false, underway, pace: None }
     }
 
     /// A backend's body.
     pub(super) fn passed(incoming: Incoming, underway: Underway) -> Self {
-        Self { content: Content::Passed(incoming), ended: false, underway }
+        let pace = underway.session.speed.as_ref().map(Speed::pace);
+        Self { content: Content::Passed(incoming), ended: false, underway, pace }
     }
 }
 
@@ -171,6 +183,9 @@ impl Body for ResponseBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
+        if let Some(pace) = &mut this.pace {
+            ready!(pace.allowance(Side::Backend, cx));
+        }
         let mut frame = match &mut this.content {
             Content::Own(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
             Content::Passed(incoming) => ready!(Pin::new(incoming).poll_frame(cx)),
@@ -182,6 +197,9 @@ impl Body for ResponseBody {
                 }
                 let bytes = length(frame);
                 this.underway.session.listener.moved(0, bytes);
+                if let Some(pace) = &mut this.pace {
+                    pace.spent(Side::Backend, bytes as usize);
+                }
                 if let Some(lease) = &this.underway.lease {
                     lease.state().received(bytes);
                 }

@@ -31,6 +31,7 @@ use crate::model::balance::Tried;
 use crate::model::blame::Fault;
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::{BackendPlan, PoolPlan};
+use crate::proxy::limit::queue;
 use crate::proxy::{announce, connect, relay};
 
 /// A request ready for a backend.
@@ -57,6 +58,10 @@ pub(super) struct Upgrade {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Failure {
     NoBackend,
+    /// Every backend was at its limit, and so was the queue.
+    QueueFull,
+    /// Every backend stayed at its limit for the queue's whole time.
+    QueueTimeout,
     Connect,
     Broke,
     TooSlow,
@@ -69,6 +74,8 @@ impl Failure {
     fn answer(self, underway: Underway) -> Unserved {
         let (status, reason) = match self {
             Self::NoBackend => (StatusCode::SERVICE_UNAVAILABLE, "no backend is available"),
+            Self::QueueFull => (StatusCode::SERVICE_UNAVAILABLE, "every backend is busy and the queue is full"),
+            Self::QueueTimeout => (StatusCode::SERVICE_UNAVAILABLE, "every backend was busy for too long"),
             Self::Connect => (StatusCode::SERVICE_UNAVAILABLE, "no backend could be reached"),
             Self::Broke => (StatusCode::BAD_GATEWAY, "the backend broke off before it answered"),
             Self::TooSlow => (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time"),
@@ -90,7 +97,7 @@ type Unserved = (StatusCode, &'static str, Underway);
 /// Sends a request to a backend of `pool` and gives its answer, or what to tell the client instead.
 pub(super) async fn forward(
     session: &Session,
-    pool: Arc<PoolPlan>,
+    mut pool: Arc<PoolPlan>,
     outgoing: Outgoing,
 ) -> Result<Response<ResponseBody>, Unserved> {
     let Outgoing { mut request, upgrade, mut underway } = outgoing;
@@ -99,14 +106,20 @@ pub(super) async fn forward(
     let mut tried = Tried::default();
     let mut failure = Failure::NoBackend;
     for attempt in 0..=pool.intent.retries {
-        let ask = session.worker.ask(&pool, session.source);
-        let picked = if attempt == 0 { pool.pick(&tried, &ask) } else { pool.pick_again(&tried, &ask) };
-        let Some(picked) = picked else { break };
+        let is_again = attempt > 0;
+        let picked = match queue::pick(&session.worker, &mut pool, session.source, &mut tried, is_again).await {
+            Ok(picked) => picked,
+            Err(Outcome::QueueFull) => return Err(Failure::QueueFull.answer(underway)),
+            Err(Outcome::QueueTimeout) => return Err(Failure::QueueTimeout.answer(underway)),
+            Err(_) => break,
+        };
         if attempt > 0 {
             pool.state.retried();
         }
+        // Time in the queue is not the backend's.
+        let started = if pool.intent.max_connections > 0 { Instant::now() } else { underway.started() };
         let backend = &pool.backends[picked.index];
-        let unanswered = match send(session, &pool, backend, request, underway.started(), replay.as_ref()).await {
+        let unanswered = match send(session, &pool, backend, request, started, replay.as_ref()).await {
             Ok((response, connection)) => {
                 backend.state.answered();
                 underway.lease = Some(picked.lease);

@@ -20,6 +20,7 @@ use crate::model::outcome::Outcome;
 use crate::model::snapshot::PoolPlan;
 use crate::net::proxy_protocol::Ends;
 use crate::proxy::announce::Told;
+use crate::proxy::limit::speed::Speed;
 use crate::proxy::{Connection, Worker};
 
 /// One client connection.
@@ -30,6 +31,8 @@ pub(super) struct Session {
     pub(super) key: ListenerKey,
     /// Counts bytes.
     pub(super) listener: Arc<ListenerState>,
+    /// How fast its bodies may go; `None`: as fast as they can.
+    pub(super) speed: Option<Rc<Speed>>,
     /// The client's address, which picks may go by.
     pub(super) source: IpAddr,
     /// The client's address, made once, so that each request only counts a reference; like the next two.
@@ -76,6 +79,7 @@ impl Session {
             worker,
             key: connection.key,
             listener: connection.admitted.listener().clone(),
+            speed: connection.speed.clone(),
             source: connection.peer.ip(),
             client: value(connection.peer.ip().to_string()),
             proto: HeaderValue::from_static(proto),

@@ -13,6 +13,7 @@ use crate::model::intent::ListenerKey;
 use crate::model::live::listener::Admitted;
 use crate::model::live::{ListenerState, Live};
 use crate::model::snapshot::Snapshots;
+use crate::proxy::Scarce;
 
 impl Transport for DuplexStream {
     fn abort_on_close(&self) {}
@@ -31,9 +32,9 @@ async fn with_client<F: Future<Output = ()>>(client: impl FnOnce(DuplexStream) -
     let key = ListenerKey::tcp("127.0.0.1:80".parse().unwrap());
     let state = Live::new(1).listener(&key);
     let (_trigger, drain) = drain::channel();
-    let worker = Rc::new(Worker::new(Snapshots::default().reader(), drain, Instant::now(), 1));
+    let worker = Rc::new(Worker::new(Snapshots::default().reader(), drain, Instant::now(), 1, Scarce::default()));
     let peer = "127.0.0.1:1234".parse().unwrap();
-    let connection = Connection { key, peer, port: 80, to: None, admitted: Admitted::new(state.clone()) };
+    let connection = Connection { key, peer, port: 80, to: None, admitted: Admitted::new(state.clone()), speed: None };
     let (ours, theirs) = duplex(64 * 1024);
     LocalSet::new()
         .run_until(async {

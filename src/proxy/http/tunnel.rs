@@ -13,9 +13,11 @@ use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::patience::Watched;
-use crate::model::live::{Lease, ListenerState};
+use super::session::Session;
+use crate::model::live::Lease;
 use crate::model::outcome::Outcome;
 use crate::net::relay::{Leg, Options, Times};
+use crate::proxy::limit::speed::Speed;
 use crate::proxy::relay;
 
 /// Both sides of a connection that is about to switch.
@@ -32,8 +34,8 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
-    /// Relays until both sides ended. Bytes are counted at `listener` and at the backend.
-    pub(super) async fn run(self, listener: &ListenerState) -> Outcome {
+    /// Relays until both sides ended. Bytes are counted at the listener and at the backend.
+    pub(super) async fn run(self, session: &Session) -> Outcome {
         let (client, backend) = match tokio::try_join!(self.client, self.backend) {
             Ok(sides) => sides,
             Err(error) => {
@@ -43,8 +45,9 @@ impl Tunnel {
         };
         let (mut client, from_client) = Wire::of::<Watched<TcpStream>>(client, |watched| watched.stream);
         let (mut backend, from_backend) = Wire::of::<TcpStream>(backend, |stream| stream);
-        let options = Options { from_client, from_backend, ..Options::new(self.times) };
-        relay::between(&mut client, &mut backend, options, listener, &self.lease).await
+        let pace = session.speed.as_ref().map(Speed::pace);
+        let options = Options { from_client, from_backend, pace, ..Options::new(self.times) };
+        relay::between(&mut client, &mut backend, options, &session.listener, &self.lease).await
     }
 }
 

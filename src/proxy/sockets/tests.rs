@@ -27,7 +27,7 @@ fn snapshot(live: &Live, addresses: &[SocketAddr]) -> Snapshot {
 async fn the_reason_names_who_is_in_the_way_and_follows() {
     let (live, ready) = (Arc::new(Live::new(1)), Ready::default());
     let (_trigger, drain) = drain::channel();
-    let settings = Settings { workers: 1, seed: 1 };
+    let settings = Settings { workers: 1, seed: 1, memory_limit: None };
     let mut proxy = Proxy::start(settings, Arc::default(), live.clone(), ready.clone(), &drain).unwrap();
     proxy.first = None;
     let blocker = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

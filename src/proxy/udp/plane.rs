@@ -18,7 +18,7 @@ use crate::model::live::{BackendState, ListenerState, Loss};
 use crate::model::outcome::{Outcome, Refusal};
 use crate::model::snapshot::{Decision, ListenerPlan, PoolPlan};
 use crate::net::datagram::{self, Batch, Readiness, batch::SLOTS};
-use crate::proxy::Worker;
+use crate::proxy::{Worker, limit};
 
 /// The number of the listening socket among those waited for; no flow's, whose places end before.
 const LISTENER: u64 = u64::MAX;
@@ -134,7 +134,7 @@ impl Plane {
     /// Ends flows of which nothing was heard for too long; returns when to look again, if any are left.
     pub(super) fn expire(&mut self) -> Option<Duration> {
         let asked = self.listener.as_ref().and_then(|listener| listener.intent.flow_idle);
-        let idle = asked.unwrap_or_else(|| if self.bound.port() == 53 { IDLE_DNS } else { IDLE });
+        let idle = asked.unwrap_or(if self.bound.port() == 53 { IDLE_DNS } else { IDLE });
         while let Some(flow) = self.flows.expire(self.now, idle) {
             flow.admitted.end(Outcome::Idle);
         }
@@ -187,7 +187,7 @@ impl Plane {
             let slot = *batch.slot(n);
             datagrams += slot.datagrams();
             bytes += slot.length as u64;
-            *owner = self.flow_of(slot.peer, slot.local.unwrap_or_else(|| self.bound.ip()), slot.datagrams());
+            *owner = self.flow_of(slot.peer, slot.local.unwrap_or(self.bound.ip()), slot.datagrams());
         }
         self.state.moved(bytes, 0);
         self.state.datagrams.moved(datagrams, 0);
@@ -240,8 +240,16 @@ impl Plane {
             return None;
         }
         let Some(pool) = self.pool.clone() else { return self.unserved(datagrams) };
-        self.make_room();
         let source = key.client.ip();
+        let limits = self.listener.as_ref().map(|listener| listener.intent.limits).unwrap_or_default();
+        let held = match limit::admit_flow(&self.worker, &self.state, &limits, source) {
+            Ok(held) => held,
+            Err(why) => {
+                self.state.refuse(why);
+                return None;
+            }
+        };
+        self.make_room();
         let found = match backend::find(&self.worker, &pool, source, None, Tried::default()) {
             Found::Exhausted if self.evict() => backend::find(&self.worker, &pool, source, None, Tried::default()),
             found => found,
@@ -254,6 +262,8 @@ impl Plane {
                 return None;
             }
         };
+        let mut counted = Admitted::new(self.state.clone());
+        counted.hold_source(held);
         let flow = Flow {
             socket,
             lease,
@@ -261,7 +271,7 @@ impl Plane {
             is_refused: false,
             is_answered: false,
             is_coalescing: false,
-            admitted: Admitted::new(self.state.clone()),
+            admitted: counted,
             _taken: self.share.take(),
         };
         let id = self.flows.open(key, flow, self.now)?;
