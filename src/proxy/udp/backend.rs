@@ -7,7 +7,7 @@ use tracing::debug;
 
 use crate::model::balance::Tried;
 use crate::model::blame::Fault;
-use crate::model::intent::{Admin, WhenDown};
+use crate::model::intent::WhenDown;
 use crate::model::live::Lease;
 use crate::model::live::listener::Admitted;
 use crate::model::snapshot::PoolPlan;
@@ -67,11 +67,7 @@ pub(super) enum Found {
 /// Whether a flow may stay with its backend: it is available, or no other is either. `is_up` tells of the pool.
 pub(super) fn may_stay(pool: &PoolPlan, backend: u16, is_up: impl FnOnce() -> bool) -> bool {
     pool.backends.get(usize::from(backend)).is_some_and(|backend| {
-        backend.is_available()
-            || (pool.intent.when_down == WhenDown::Try
-                && backend.admin == Admin::Ready
-                && backend.weight > 0
-                && !is_up())
+        backend.is_available() || (pool.intent.when_down == WhenDown::Try && backend.is_ready() && !is_up())
     })
 }
 
