@@ -18,7 +18,7 @@ async fn named(names: &[&'static str]) -> Vec<Peer> {
     for &name in names {
         let peer = Peer::serving(move |mut wire| async move {
             wire.send(name).await;
-            wire.rest().await;
+            let _ = wire.rest().await;
         });
         peers.push(peer.await);
     }

@@ -134,7 +134,7 @@ impl Plane {
     /// Ends flows of which nothing was heard for too long; returns when to look again, if any are left.
     pub(super) fn expire(&mut self) -> Option<Duration> {
         let asked = self.listener.as_ref().and_then(|listener| listener.intent.flow_idle);
-        let idle = asked.unwrap_or(if self.bound.port() == 53 { IDLE_DNS } else { IDLE });
+        let idle = asked.unwrap_or_else(|| if self.bound.port() == 53 { IDLE_DNS } else { IDLE });
         while let Some(flow) = self.flows.expire(self.now, idle) {
             flow.admitted.end(Outcome::Idle);
         }
@@ -187,7 +187,7 @@ impl Plane {
             let slot = *batch.slot(n);
             datagrams += slot.datagrams();
             bytes += slot.length as u64;
-            *owner = self.flow_of(slot.peer, slot.local.unwrap_or(self.bound.ip()), slot.datagrams());
+            *owner = self.flow_of(slot.peer, slot.local.unwrap_or_else(|| self.bound.ip()), slot.datagrams());
         }
         self.state.moved(bytes, 0);
         self.state.datagrams.moved(datagrams, 0);
