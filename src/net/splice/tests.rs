@@ -1,1 +1,3 @@
+//! Each way a splice can go wrong has its story.
+
 
