@@ -1,3 +1,1 @@
 //! Each way a splice can go wrong has its story.
-
-
