@@ -81,8 +81,8 @@ impl Pipe {
         self.held
     }
 
-    /// The most that one splice into it may ask for. It may hold more than its nominal size, where fragments are larger
-    /// than a page; this bounds it.
+    /// The most that one splice into it may ask for. How much goes in is the kernel's to say: it counts slots, not bytes,
+    /// and a slot may hold a fragment larger than a page.
     pub(super) fn room(&self) -> usize {
         SIZE
     }
@@ -157,12 +157,26 @@ fn ignores_sigpipe(status: &str) -> bool {
 pub(super) mod tests {
     use super::*;
 
-    /// Makes this thread believe that no pipe can be had.
-    pub(crate) fn without_pipes<R>(story: impl FnOnce() -> R) -> R {
-        let before = POOL.with_borrow_mut(|pool| std::mem::replace(&mut pool.lent, LENT));
-        let result = story();
-        POOL.with_borrow_mut(|pool| pool.lent = before);
-        result
+    impl Pipe {
+        /// A pipe of its own size, beside the thread's.
+        pub(crate) fn of_size(bytes: usize) -> Self {
+            let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+            fcntl_setpipe_size(&write, bytes).unwrap();
+            POOL.with_borrow_mut(|pool| pool.lent += 1);
+            Self { ends: Some(Ends { read, write }), held: 0 }
+        }
+    }
+
+    /// Makes this thread believe that so many more pipes are lent; taken back with what is given back.
+    pub(crate) fn pretend_lent(more: usize) -> impl Drop {
+        struct Back(usize);
+        impl Drop for Back {
+            fn drop(&mut self) {
+                POOL.with_borrow_mut(|pool| pool.lent -= self.0);
+            }
+        }
+        POOL.with_borrow_mut(|pool| pool.lent += more);
+        Back(more)
     }
 
     /// Pipes lent, and kept, by this thread.

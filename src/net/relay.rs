@@ -4,9 +4,9 @@
 //! answer. Counts are told as bytes flow, not at the end, so a stream open for a week is seen.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use self::direction::Direction;
 use self::quiet::{Over, Quiet};
 use super::copy::Fault;
+use super::socket;
 
 mod direction;
 mod quiet;
@@ -124,24 +125,56 @@ pub enum End {
     BackendFailed(io::Error),
 }
 
+/// Both directions of a connection, under way. A future of its own making, since what waits in it is what an idle
+/// connection costs.
+#[derive(Debug)]
+#[must_use = "nothing moves until it is awaited"]
+pub struct Relay<'legs, A, B, M> {
+    client: &'legs mut A,
+    backend: &'legs mut B,
+    up: Direction,
+    down: Direction,
+    pace: Option<Box<dyn Pace>>,
+    quiet: Quiet,
+    moved: M,
+}
+
 /// Moves bytes between `client` and `backend`, within the kernel where both are bare sockets and a direction streams.
-/// `moved` is told of payload as it flows.
+/// `moved` is told of payload as it flows. Where bytes were lost, the coming close of both sides is made a reset: a
+/// clean end would hide the loss.
 ///
 /// # Panics
 /// Outside of a tokio `LocalSet`, where the task lives that watches the times.
-pub async fn relay<A: Leg, B: Leg>(
-    client: &mut A,
-    backend: &mut B,
+pub fn relay<'legs, A: Leg, B: Leg, M: FnMut(Moved)>(
+    client: &'legs mut A,
+    backend: &'legs mut B,
     options: Options,
-    mut moved: impl FnMut(Moved),
-) -> End {
-    let Options { times, from_client, from_backend, mut pace } = options;
-    let (mut up, mut down) = (Direction::new(Side::Client, from_client), Direction::new(Side::Backend, from_backend));
-    let quiet = Quiet::new(times);
-    poll_fn(|cx| {
+    moved: M,
+) -> Relay<'legs, A, B, M> {
+    let Options { times, from_client, from_backend, pace } = options;
+    let (up, down) = (Direction::new(Side::Client, from_client), Direction::new(Side::Backend, from_backend));
+    Relay { client, backend, up, down, pace, quiet: Quiet::new(times), moved }
+}
+
+impl<A: Leg, B: Leg, M: FnMut(Moved) + Unpin> Future for Relay<'_, A, B, M> {
+    type Output = End;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let this = self.get_mut();
+        let end = ready!(this.poll_both(cx));
+        if matches!(end, End::Stalled(_) | End::ClientFailed(_) | End::BackendFailed(_)) {
+            [this.client.bare(), this.backend.bare()].into_iter().flatten().for_each(socket::abort_on_close);
+        }
+        Poll::Ready(end)
+    }
+}
+
+impl<A: Leg, B: Leg, M: FnMut(Moved)> Relay<'_, A, B, M> {
+    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let Self { client, backend, up, down, pace, quiet, moved } = self;
         let was_open = !up.has_ended() && !down.has_ended();
-        let sent = up.poll(cx, client, backend, pace.as_deref_mut());
-        let received = down.poll(cx, backend, client, pace.as_deref_mut());
+        let sent = up.poll(cx, *client, *backend, pace.as_deref_mut());
+        let received = down.poll(cx, *backend, *client, pace.as_deref_mut());
         let ((copied_up, spliced_up), (copied_down, spliced_down)) = (up.take_moved(), down.take_moved());
         let now = Moved { copied_up, copied_down, spliced_up, spliced_down };
         if now != Moved::default() {
@@ -164,8 +197,7 @@ pub async fn relay<A: Leg, B: Leg>(
             Some(Over::HalfClosed) => Poll::Ready(End::HalfClosed),
             Some(Over::Stalled(from)) => Poll::Ready(End::Stalled(from)),
         }
-    })
-    .await
+    }
 }
 
 fn end(fault: Fault, source: fn(io::Error) -> End, sink: fn(io::Error) -> End) -> End {

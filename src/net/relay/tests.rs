@@ -1,6 +1,8 @@
 //! Half-closes, slow sinks, byte-exact content and idleness.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use std::pin::Pin;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
@@ -105,4 +107,173 @@ async fn it_ends_when_nothing_moved_for_the_idle_time_and_not_before() {
     let lived = opened.elapsed();
     assert!(matches!(end, End::Idle), "{end:?}");
     assert!((340..=351).contains(&lived.as_secs()), "{lived:?}");
+}
+
+/// Gives without end and takes everything.
+#[derive(Debug, Default)]
+struct Endless(usize);
+
+impl Leg for Endless {}
+
+impl AsyncRead for Endless {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        into.advance(into.remaining());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Endless {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0 += bytes.len();
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_connection_without_end_leaves_the_thread_to_others() {
+    LocalSet::new()
+        .run_until(async {
+            let flood = async { relay(&mut Endless(0), &mut Endless(0), options(HOUR), |_| {}).await };
+            let others = async {
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                end = flood => panic!("{end:?}"),
+                () = others => {}
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn bytes_read_ahead_go_first() {
+    let (mut outer_client, mut client) = duplex(64);
+    let (mut outer_backend, mut backend) = duplex(64);
+    let mut options = options(HOUR);
+    (options.from_client, options.from_backend) = (b"hello ".to_vec(), b"welcome ".to_vec());
+    let mut bytes = (0, 0);
+    let story = async {
+        outer_client.write_all(b"world").await.unwrap();
+        outer_client.shutdown().await.unwrap();
+        outer_backend.write_all(b"home").await.unwrap();
+        outer_backend.shutdown().await.unwrap();
+        let (mut asked, mut answered) = (String::new(), String::new());
+        outer_backend.read_to_string(&mut asked).await.unwrap();
+        outer_client.read_to_string(&mut answered).await.unwrap();
+        (asked, answered)
+    };
+    let relayed = relay(&mut client, &mut backend, options, |m| bytes = (bytes.0 + m.up(), bytes.1 + m.down()));
+    let (end, (asked, answered)) = LocalSet::new().run_until(async { tokio::join!(relayed, story) }).await;
+    assert!(matches!(end, End::Done), "{end:?}");
+    assert_eq!((asked.as_str(), answered.as_str()), ("hello world", "welcome home"));
+    assert_eq!(bytes, (11, 12));
+}
+
+/// Lets ten bytes through a second, in each direction.
+#[derive(Debug)]
+struct TenASecond {
+    allowed: [usize; 2],
+    timer: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl Pace for TenASecond {
+    fn allowance(&mut self, from: Side, cx: &mut Context<'_>) -> Poll<usize> {
+        if self.timer.as_mut().poll(cx).is_ready() {
+            self.allowed = [10, 10];
+            self.timer.as_mut().reset(Instant::now() + Duration::from_secs(1));
+            let _ = self.timer.as_mut().poll(cx);
+        }
+        match self.allowed[from as usize] {
+            0 => Poll::Pending,
+            some => Poll::Ready(some),
+        }
+    }
+
+    fn spent(&mut self, from: Side, bytes: usize) {
+        self.allowed[from as usize] -= bytes;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pace_is_kept_each_way() {
+    let (mut outer_client, mut client) = duplex(1_000);
+    let (mut outer_backend, mut backend) = duplex(1_000);
+    let began = Instant::now();
+    let pace = TenASecond { allowed: [10, 10], timer: Box::pin(sleep(Duration::from_secs(1))) };
+    let options = Options { pace: Some(Box::new(pace)), ..options(HOUR) };
+    let story = async {
+        outer_client.write_all(&[1; 95]).await.unwrap();
+        outer_backend.write_all(&[2; 35]).await.unwrap();
+        outer_backend.read_exact(&mut [0; 95]).await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), 9);
+        outer_client.read_exact(&mut [0; 35]).await.unwrap();
+        drop((outer_client, outer_backend));
+    };
+    let relayed = relay(&mut client, &mut backend, options, |_| {});
+    LocalSet::new().run_until(async { tokio::join!(relayed, story) }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_side_that_stays_open_alone_has_the_half_closed_time() {
+    let times = Times { idle: HOUR, half_closed: Duration::from_secs(40), stall: HOUR };
+    let (mut outer_client, mut client) = duplex(64);
+    let (_outer_backend, mut backend) = duplex(64);
+    let opened = Instant::now();
+    let story = async {
+        sleep(Duration::from_secs(1_000)).await;
+        outer_client.shutdown().await.unwrap();
+    };
+    let relayed = async { relay(&mut client, &mut backend, Options::new(times), |_| {}).await };
+    let (end, ()) = LocalSet::new().run_until(async { tokio::join!(relayed, story) }).await;
+    assert!(matches!(end, End::HalfClosed), "{end:?}");
+    let lived = opened.elapsed();
+    assert!((1_040..=1_050).contains(&lived.as_secs()), "{lived:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_side_that_takes_nothing_has_the_stall_time() {
+    let times = Times { idle: HOUR, half_closed: HOUR, stall: Duration::from_secs(40) };
+    let (mut outer_client, mut client) = duplex(64);
+    let (mut outer_backend, mut backend) = duplex(64);
+    let story = async {
+        outer_client.write_all(&[7; 1_000]).await.unwrap_err();
+    };
+    let relayed = async {
+        let opened = Instant::now();
+        let end = relay(&mut client, &mut backend, Options::new(times), |_| {}).await;
+        drop((client, backend));
+        (end, opened.elapsed())
+    };
+    let slow = async {
+        // A byte now and then is slow, not stuck.
+        for _ in 0..20 {
+            sleep(Duration::from_secs(30)).await;
+            outer_backend.read_exact(&mut [0]).await.unwrap();
+        }
+        sleep(HOUR).await;
+    };
+    let all = async { tokio::join!(relayed, story, slow) };
+    let ((end, lived), ..) = LocalSet::new().run_until(all).await;
+    assert!(matches!(end, End::Stalled(Side::Client)), "{end:?}");
+    assert!((640..=650).contains(&lived.as_secs()), "{lived:?}");
+}
+
+#[test]
+fn a_relay_at_rest_is_small() {
+    assert!(size_of::<Direction>() <= 96, "{}", size_of::<Direction>());
+    fn size<'a, F: Future>(_: impl FnOnce(&'a mut TcpStream, &'a mut TcpStream, Options, fn(Moved)) -> F) -> usize {
+        size_of::<F>()
+    }
+    let size = size(|client, backend, options, moved| relay(client, backend, options, moved));
+    assert!(size <= 400, "{size}");
 }
