@@ -54,6 +54,10 @@ struct Connection {
     admitted: Admitted,
     /// How fast it may go; `None`: as fast as it can.
     speed: Option<Rc<limit::speed::Speed>>,
+    /// Tells the thread that it lives.
+    _busy: Rc<()>,
+    /// The descriptors that it may use.
+    _held: Option<limit::descriptors::Held>,
 }
 
 /// What the process has only so much of, shared by all threads.

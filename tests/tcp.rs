@@ -38,7 +38,8 @@ async fn bytes_go_both_ways_and_are_counted() {
     soon("the echo", async { tokio::join!(send, take) }).await;
     assert!(back == body, "bytes differ");
     let length = body.len() as u64;
-    assert_eq!(sluice.listener(web()).bytes(), (length, length), "counted while the connection is open");
+    let counted = || (sluice.listener(web()).bytes() == (length, length)).then_some(());
+    eventually("the bytes to be counted while the connection is open", counted).await;
     client.finish().await;
     let (rest, how) = client.rest().await;
     assert!(rest.is_empty() && how.is_ok());

@@ -167,16 +167,16 @@ pub(super) mod tests {
         }
     }
 
-    /// Makes this thread believe that so many more pipes are lent; taken back with what is given back.
-    pub(crate) fn pretend_lent(more: usize) -> impl Drop {
-        struct Back(usize);
-        impl Drop for Back {
+    /// Makes this thread believe that its share is lent, until it is dropped.
+    pub(crate) fn exhaust() -> impl Drop {
+        struct Exhausted;
+        impl Drop for Exhausted {
             fn drop(&mut self) {
-                POOL.with_borrow_mut(|pool| pool.lent -= self.0);
+                POOL.with_borrow_mut(|pool| pool.lent -= LENT);
             }
         }
-        POOL.with_borrow_mut(|pool| pool.lent += more);
-        Back(more)
+        POOL.with_borrow_mut(|pool| pool.lent += LENT);
+        Exhausted
     }
 
     /// Pipes lent, and kept, by this thread.

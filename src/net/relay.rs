@@ -136,6 +136,7 @@ pub struct Relay<'legs, A, B, M> {
     down: Direction,
     pace: Option<Box<dyn Pace>>,
     quiet: Quiet,
+    heard: bool,
     moved: M,
 }
 
@@ -153,7 +154,7 @@ pub fn relay<'legs, A: Leg, B: Leg, M: FnMut(Moved)>(
 ) -> Relay<'legs, A, B, M> {
     let Options { times, from_client, from_backend, pace } = options;
     let (up, down) = (Direction::new(Side::Client, from_client), Direction::new(Side::Backend, from_backend));
-    Relay { client, backend, up, down, pace, quiet: Quiet::new(times), moved }
+    Relay { client, backend, up, down, pace, quiet: Quiet::new(times), heard: false, moved }
 }
 
 impl<A: Leg, B: Leg, M: FnMut(Moved) + Unpin> Future for Relay<'_, A, B, M> {
@@ -169,15 +170,23 @@ impl<A: Leg, B: Leg, M: FnMut(Moved) + Unpin> Future for Relay<'_, A, B, M> {
     }
 }
 
+impl<A, B, M> Relay<'_, A, B, M> {
+    /// Whether the backend has sent a byte.
+    pub fn has_heard_backend(&self) -> bool {
+        self.heard
+    }
+}
+
 impl<A: Leg, B: Leg, M: FnMut(Moved)> Relay<'_, A, B, M> {
     fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let Self { client, backend, up, down, pace, quiet, moved } = self;
+        let Self { client, backend, up, down, pace, quiet, heard, moved } = self;
         let was_open = !up.has_ended() && !down.has_ended();
         let sent = up.poll(cx, *client, *backend, pace.as_deref_mut());
         let received = down.poll(cx, *backend, *client, pace.as_deref_mut());
         let ((copied_up, spliced_up), (copied_down, spliced_down)) = (up.take_moved(), down.take_moved());
         let now = Moved { copied_up, copied_down, spliced_up, spliced_down };
         if now != Moved::default() {
+            *heard |= now.down() > 0;
             moved(now);
         }
         match (sent, received) {

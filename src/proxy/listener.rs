@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_local;
 use tracing::warn;
 
 use super::limit::descriptors::Held;
@@ -93,7 +94,7 @@ fn admit(
     held: Held,
 ) {
     let read = |snapshot: &Snapshot| (admission_of_peer(snapshot, &key, peer), limit::asked(snapshot, &key));
-    let (mut admission, limits) = worker.reader.read(read);
+    let (admission, limits) = worker.reader.read(read);
     if let Admission::Refused(why) = admission {
         state.refuse(why);
         return;
@@ -110,25 +111,31 @@ fn admit(
         }
     };
     let speed = Speed::of(worker, &limits, state);
-    let mut connection = Connection { key, peer: canonical(peer), port, to: None, admitted, speed };
-    let busy = worker.busy();
+    let (to, peer) = (None, canonical(peer));
+    let (_busy, _held) = (worker.busy(), Some(held));
+    let mut connection = Connection { key, peer, port, to, admitted, speed, _busy, _held };
     let worker = worker.clone();
-    tokio::task::spawn_local(async move {
-        if matches!(admission, Admission::Introduced) {
-            admission = match introduce(&worker, &mut connection, &stream).await {
-                Ok(admission) => admission,
-                Err(outcome) => return connection.admitted.end(outcome),
-            };
+    if !matches!(admission, Admission::Introduced) {
+        return start(worker, connection, stream, admission);
+    }
+    spawn_local(async move {
+        match introduce(&worker, &mut connection, &stream).await {
+            Ok(admission) => start(worker, connection, stream, admission),
+            Err(outcome) => connection.admitted.end(outcome),
         }
-        match admission {
-            Admission::Refused(_) | Admission::Introduced => {}
-            Admission::Tcp => tcp::serve(worker, connection, stream).await,
-            Admission::TlsPassthrough => passthrough::serve(worker, connection, stream).await,
-            Admission::Http => http::serve(worker, connection, stream, None).await,
-            Admission::Https(config) => tls::serve(worker, connection, stream, config).await,
-        }
-        drop((busy, held));
     });
+}
+
+/// Starts the connection's own task. Each protocol's is of its own size: an idle tcp connection would pay for what HTTP
+/// needs.
+fn start(worker: Rc<Worker>, connection: Connection, stream: TcpStream, admission: Admission) {
+    match admission {
+        Admission::Refused(_) | Admission::Introduced => {}
+        Admission::Tcp => drop(spawn_local(tcp::serve(worker, connection, stream))),
+        Admission::TlsPassthrough => drop(spawn_local(passthrough::serve(worker, connection, stream))),
+        Admission::Http => drop(spawn_local(http::serve(worker, connection, stream, None))),
+        Admission::Https(config) => drop(spawn_local(tls::serve(worker, connection, stream, config))),
+    }
 }
 
 /// Lets a proxy name its client, and admits that one.

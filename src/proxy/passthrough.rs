@@ -39,7 +39,8 @@ pub(super) async fn serve(worker: Rc<Worker>, connection: Connection, client: Tc
         let _ = client.try_write(&UNKNOWN_NAME);
         return connection.admitted.end(Outcome::NoBackend);
     }
-    tcp::carry(worker, connection, client, decision, spoken).await;
+    // A task of its own, so that a connection at rest does not keep what listening needed.
+    tokio::task::spawn_local(tcp::carry(worker, connection, client, decision, spoken));
 }
 
 /// Reads until the first message is whole, and decides by it.

@@ -6,13 +6,14 @@
 //! through a pipe). Two full reads in a row make it stream, a few small splices in a row make it walk again. Both hold
 //! their buffer or pipe only while bytes are in it.
 //!
-//! A turn moves a bounded number of bytes, then the thread's other connections have theirs: the runtime's own budget
-//! counts calls, and a call may move half a megabyte.
+//! A turn moves a bounded number of bytes, then the thread looks for what came for its other connections: the runtime's
+//! own budget counts calls, and a call may move half a megabyte.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 
 use super::{Leg, Pace, Side};
 use crate::net::copy::{BUFFER, Copied, Fault, Left, poll_copy};
@@ -20,7 +21,7 @@ use crate::net::pipe::Pipe;
 use crate::net::{socket, splice};
 
 /// The most a direction moves in one turn, in bytes, give or take a pipe.
-const TURN: usize = 1024 * 1024;
+const TURN: usize = 512 * 1024;
 /// Reads in a row that fill the shared buffer make a stream.
 const FULL: u8 = 2;
 /// A splice of fewer bytes is not worth its calls …
@@ -125,7 +126,8 @@ impl Direction {
                 break;
             }
             if turn == 0 {
-                cx.waker().wake_by_ref();
+                // Not by the waker itself, which would come up again before the thread asked for events.
+                let _ = pin!(yield_now()).poll(cx);
                 return self.rest(cx, sink);
             }
             // A buffer of the sink's own (TLS) is its own business; a socket is asked, which costs no call.

@@ -34,7 +34,9 @@ async fn with_client<F: Future<Output = ()>>(client: impl FnOnce(DuplexStream) -
     let (_trigger, drain) = drain::channel();
     let worker = Rc::new(Worker::new(Snapshots::default().reader(), drain, Instant::now(), 1, Scarce::default()));
     let peer = "127.0.0.1:1234".parse().unwrap();
-    let connection = Connection { key, peer, port: 80, to: None, admitted: Admitted::new(state.clone()), speed: None };
+    let admitted = Admitted::new(state.clone());
+    let connection =
+        Connection { key, peer, port: 80, to: None, admitted, speed: None, _busy: Rc::default(), _held: None };
     let (ours, theirs) = duplex(64 * 1024);
     LocalSet::new()
         .run_until(async {

@@ -55,11 +55,11 @@ fn bytes_that_wait_end_it_only_when_none_of_them_is_taken() {
         let slow = Marks::new(TIMES, at(0));
         let story = |marks: &Marks, now: Duration| {
             marks.wait[from as usize].set(true);
-            marks.moved[from as usize].set(now.as_secs() % 20 == 0);
+            marks.moved[from as usize].set(now.as_secs().is_multiple_of(20));
         };
         assert_eq!(lives(&slow, story).1, None, "slow, not stuck");
         let relieved = Marks::new(TIMES, at(0));
-        let story = |marks: &Marks, now: Duration| marks.wait[from as usize].set(now.as_secs() % 20 != 0);
+        let story = |marks: &Marks, now: Duration| marks.wait[from as usize].set(!now.as_secs().is_multiple_of(20));
         assert_eq!(lives(&relieved, story), (60, Some(Over::Idle)), "nothing waits all the time");
     }
 }
