@@ -1,6 +1,7 @@
 //! The relay inside a whole proxy: which path bytes take, how ends and breaks are passed on in the middle of a stream,
 //! what a slow reader costs, and what happens where pipes are scarce.
 
+#![allow(clippy::disallowed_methods, reason = "tests own their tasks")]
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
