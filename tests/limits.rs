@@ -253,9 +253,9 @@ async fn requests_wait_too_and_are_told_when_it_takes_too_long() {
         .pool("site", pool(&[backend.address]))
         .change_pool("site", |pool| {
             pool.max_connections = 1;
-            pool.queue = queue(1, 300);
+            pool.queue = queue(1, 1000);
         });
-    let sluice = Sluice::start_with(2, asked).await;
+    let sluice = Sluice::start_with(1, asked).await;
     let address = sluice.address(web()).await;
     let get = || async move { Wire::to(address).await.get("site.test", "/").await };
     let first = tokio::spawn(get());
@@ -269,7 +269,7 @@ async fn requests_wait_too_and_are_told_when_it_takes_too_long() {
     go.send_replace(1);
     assert_eq!(soon("the first", first).await.unwrap().text(), "late");
     assert_eq!(get().await.text(), "late");
-    assert_eq!(backend.connections(), 1, "one at a time fits one connection");
+    assert_eq!(backend.connections(), 1, "one at a time, on one thread, fits one connection");
 }
 
 /// Takes so many bytes from a listener; how long it took after the first came.
