@@ -322,7 +322,9 @@ fn links_lead_somewhere() {
 #[test]
 fn the_map_names_files_that_are_there() {
     let mut files = vec!["Cargo.toml".to_owned()];
-    ["src", "tests", "config", "docs", "bench", "deploy", "fuzz/targets"].iter().for_each(|folder| files_below(folder, &mut files));
+    ["src", "tests", "config", "docs", "bench", "deploy", "fuzz/targets"]
+        .iter()
+        .for_each(|folder| files_below(folder, &mut files));
     let text = text_of("ARCHITECTURE.md");
     let mut checked = 0;
     for word in text.split('`').skip(1).step_by(2) {

@@ -197,7 +197,7 @@ impl Proxy {
                 state.set_socket(Socket::Open(bound));
                 self.missing.remove(&key);
                 self.open.insert(key, shares);
-                info!(address = %bound, "listening");
+                info!(address = %ListenerKey { address: bound, ..key }, "listening");
                 return;
             }
             Err(error) => error,
@@ -212,7 +212,7 @@ impl Proxy {
             (known.cause, known.explained) = (cause, Instant::now());
             return;
         }
-        warn!(address = %key.address, "cannot listen: {reason}");
+        warn!(address = %key, "cannot listen: {reason}");
         state.set_socket(Socket::Failed(reason.as_str().into()));
         // The round that opens sockets makes readiness wait for it, if it is essential.
         self.missing.insert(key, Missing { cause, explained: Instant::now(), reason, pending: None });
@@ -236,7 +236,7 @@ impl Proxy {
         }
         self.live.listener(&key).set_socket(Socket::Closed);
         self.open.remove(&key);
-        info!(address = %key.address, "no longer listening");
+        info!(address = %key, "no longer listening");
     }
 }
 
