@@ -3,6 +3,7 @@
 pub mod client_hello;
 mod copy;
 pub mod datagram;
+pub mod dial;
 pub mod first;
 pub mod holder;
 pub mod memory;

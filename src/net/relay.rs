@@ -181,8 +181,8 @@ impl<A: Leg, B: Leg, M: FnMut(Moved)> Relay<'_, A, B, M> {
     fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let Self { client, backend, up, down, pace, quiet, heard, moved } = self;
         let was_open = !up.has_ended() && !down.has_ended();
-        let sent = up.poll(cx, *client, *backend, pace.as_deref_mut());
-        let received = down.poll(cx, *backend, *client, pace.as_deref_mut());
+        let sent = up.poll(cx, *client, *backend, pace.as_deref_mut(), down.is_finished());
+        let received = down.poll(cx, *backend, *client, pace.as_deref_mut(), up.is_finished());
         let ((copied_up, spliced_up), (copied_down, spliced_down)) = (up.take_moved(), down.take_moved());
         let now = Moved { copied_up, copied_down, spliced_up, spliced_down };
         if now != Moved::default() {
@@ -199,6 +199,11 @@ impl<A: Leg, B: Leg, M: FnMut(Moved)> Relay<'_, A, B, M> {
         quiet.mark(Side::Backend, now.down() > 0, down.waits());
         if was_open && (up.has_ended() || down.has_ended()) {
             quiet.half_closed();
+        }
+        if quiet.has_aged()
+            && let Some(backend) = backend.bare()
+        {
+            socket::keep_alive(backend);
         }
         match quiet.is_over(cx) {
             None => Poll::Pending,

@@ -59,18 +59,30 @@ fn keepalive() -> TcpKeepalive {
     TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_EVERY).with_retries(KEEPALIVE_TRIES)
 }
 
-/// Opens a connection within `timeout`, with keepalive and without Nagle's delay.
+/// Opens a connection within `timeout`, without Nagle's delay; for checks, which need no keepalive. Data threads have
+/// [`dial`](super::dial::dial).
 ///
 /// # Errors
 /// What `connect` says; `TimedOut` when the time is over.
 pub async fn dial(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
     let stream = match tokio::time::timeout(timeout, TcpStream::connect(address)).await {
         Ok(connected) => connected?,
-        Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {timeout:?}"))),
+        Err(_) => return Err(too_late(timeout)),
     };
     stream.set_nodelay(true)?;
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive())?;
     Ok(stream)
+}
+
+/// Nobody answered in time.
+pub(super) fn too_late(timeout: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {timeout:?}"))
+}
+
+/// Has the kernel ask now and then whether the peer of a silent connection is still there. Four system calls, which a
+/// short connection is spared; accepted ones inherit it.
+pub fn keep_alive(stream: &TcpStream) {
+    // Where the kernel refuses, the idle time ends it.
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive());
 }
 
 /// What a failed connect says of its peer.
@@ -176,8 +188,18 @@ pub fn descriptors() -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// An address whose accept queue is full, so that connects to it stay without an answer; and what holds it so.
+    pub(in crate::net) async fn full_queue() -> (SocketAddr, (Socket, TcpStream)) {
+        let socket = stream_socket("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let first = dial(address, Duration::from_secs(1)).await.unwrap();
+        (address, (socket, first))
+    }
 
     #[test]
     fn sockets_share_one_port_among_themselves_and_with_nobody_else() {
@@ -228,12 +250,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_dial_ends_in_time() {
-        // A full accept queue: the kernel drops further handshakes, so the dial waits.
-        let socket = stream_socket("127.0.0.1:0".parse().unwrap()).unwrap();
-        socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
-        socket.listen(0).unwrap();
-        let address = socket.local_addr().unwrap().as_socket().unwrap();
-        let _first = dial(address, Duration::from_secs(1)).await.unwrap();
+        // The kernel drops further handshakes, so the dial waits.
+        let (address, _held) = full_queue().await;
         let error = dial(address, Duration::from_millis(200)).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }

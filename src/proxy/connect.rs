@@ -16,6 +16,7 @@ use crate::model::live::BackendState;
 use crate::model::outcome::Outcome;
 use crate::model::route::Target;
 use crate::model::snapshot::{BackendPlan, PoolPlan};
+use crate::net::dial;
 use crate::net::socket::{self, Unreached};
 
 /// A connection to a backend, counted there while `picked` lives.
@@ -57,10 +58,11 @@ pub(super) async fn connect(
     Err(why)
 }
 
-/// Opens a connection to one backend within the pool's connect timeout; success and failure are counted there.
+/// Opens a connection to one backend within the pool's connect timeout; success and failure are counted there. The
+/// relay gives it its keepalive later; who keeps it otherwise, does so himself.
 pub(super) async fn dial(pool: &PoolPlan, backend: &BackendPlan) -> io::Result<TcpStream> {
     let since = backend.state.node().pulse();
-    match socket::dial(backend.address, pool.intent.timeouts.connect).await {
+    match dial::dial(backend.address, pool.intent.timeouts.connect).await {
         Ok(stream) => {
             backend.state.connected();
             Ok(stream)

@@ -103,13 +103,15 @@ impl Direction {
         self.waits
     }
 
-    /// Moves what can be moved. Ready when all is done.
+    /// Moves what can be moved. Ready when all is done. `is_last`: the other direction is finished, so both sides will be
+    /// closed when this one is.
     pub(super) fn poll<R: Leg, W: Leg>(
         &mut self,
         cx: &mut Context<'_>,
         source: &mut R,
         sink: &mut W,
         mut pace: Option<&mut (dyn Pace + 'static)>,
+        is_last: bool,
     ) -> Poll<Result<(), Fault>> {
         let mut turn = TURN;
         self.waits = false;
@@ -120,8 +122,11 @@ impl Direction {
                 return Poll::Pending;
             }
             if self.phase == Phase::SourceEnded {
-                self.waits = true;
-                ready!(Pin::new(&mut *sink).poll_shutdown(cx)).map_err(Fault::Sink)?;
+                // A bare socket that both directions are done with is closed at once, which tells its peer as well.
+                if !is_last || sink.bare().is_none() {
+                    self.waits = true;
+                    ready!(Pin::new(&mut *sink).poll_shutdown(cx)).map_err(Fault::Sink)?;
+                }
                 (self.phase, self.waits) = (Phase::Finished, false);
                 break;
             }

@@ -45,7 +45,16 @@ struct Marks {
     silent_since: Cell<Duration>,
     stuck_since: [Cell<Option<Duration>>; 2],
     over: Cell<Option<Over>>,
+    // Whether the first look was, and whether that was told.
+    age: Cell<Age>,
     task: RefCell<Option<Waker>>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Age {
+    Young,
+    Aged,
+    Told,
 }
 
 impl Quiet {
@@ -71,6 +80,15 @@ impl Quiet {
         self.marks.moved[Side::Client as usize].set(true);
     }
 
+    /// Whether the relay has lived until the first look: true once. Its task is woken then.
+    pub(super) fn has_aged(&self) -> bool {
+        let aged = self.marks.age.get() == Age::Aged;
+        if aged {
+            self.marks.age.set(Age::Told);
+        }
+        aged
+    }
+
     /// Why the relay must end, if it must; if not, its task is woken as soon as it must.
     pub(super) fn is_over(&self, cx: &Context<'_>) -> Option<Over> {
         let over = self.marks.over.get();
@@ -94,6 +112,7 @@ impl Marks {
             silent_since: Cell::new(now),
             stuck_since: Default::default(),
             over: Cell::new(None),
+            age: Cell::new(Age::Young),
             task: RefCell::default(),
         }
     }
@@ -134,15 +153,17 @@ impl Marks {
 
 impl Watched for Marks {
     fn look(&self, now: Duration) -> Option<Duration> {
-        match self.judge(now) {
-            Ok(next) => Some(next),
-            Err(over) => {
-                self.over.set(Some(over));
-                let task = self.task.take();
-                task.into_iter().for_each(Waker::wake);
-                None
-            }
+        let judged = self.judge(now);
+        let is_first = self.age.get() == Age::Young;
+        if is_first {
+            self.age.set(Age::Aged);
         }
+        self.over.set(judged.err());
+        if is_first || judged.is_err() {
+            let task = self.task.take();
+            task.into_iter().for_each(Waker::wake);
+        }
+        judged.ok()
     }
 }
 

@@ -31,6 +31,7 @@ use crate::model::balance::Tried;
 use crate::model::blame::Fault;
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::{BackendPlan, PoolPlan};
+use crate::net::socket;
 use crate::proxy::limit::queue;
 use crate::proxy::{announce, connect, relay};
 
@@ -185,6 +186,8 @@ async fn send(
     let Ok(stream) = connect::dial(pool, backend).await else {
         return Err(Unanswered { failure: Failure::Connect, unsent: Some(request) });
     };
+    // It will wait for other requests.
+    socket::keep_alive(&stream);
     if let Some(version) = pool.intent.send_proxy
         && announce::send(&stream, version, &session.told, true).is_err()
     {
