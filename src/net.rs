@@ -1,4 +1,8 @@
-//! SYSCALLS. Sockets, relays, datagrams and who holds a port. Knows bytes and addresses, nothing of listeners or pools.
+//! SYSCALLS, and the bytes that strangers begin with. Sockets, relays, datagrams, what the process has of descriptors
+//! and memory, who holds a port; PROXY protocol headers and ClientHellos, read without a system call.
+//!
+//! Knows bytes and addresses, nothing of listeners or pools. Counts nothing: what is worth counting it tells its
+//! caller.
 
 pub mod client_hello;
 mod copy;

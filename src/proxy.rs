@@ -2,7 +2,8 @@
 //!
 //! The supervisor runs on the control runtime: it opens and closes sockets so that they follow the snapshot, and hands
 //! each data thread its own of every address. A data thread is a single-threaded runtime; a connection never leaves the
-//! thread that accepted it. The threads share nothing but the snapshot and Live.
+//! thread that accepted it. The threads share the snapshot, Live and what is scarce in the process (descriptors,
+//! memory), and nothing else.
 //!
 //! Knows nothing of who wrote the configuration.
 

@@ -20,7 +20,7 @@ mod words;
 
 use words::Said;
 
-/// How long one question may take, if not less is between two.
+/// How long one question may take; no longer than until the next is due.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One backend's agent.

@@ -27,7 +27,7 @@ const GAP: Duration = Duration::from_millis(20);
 const SUSPICION: Duration = Duration::from_secs(2);
 /// After which time a node is tried again whose backends nobody checks.
 const REST: Duration = Duration::from_secs(10);
-/// The most times of its time that a backend is left out.
+/// The longest that a backend is left out, in times of what its pool asks for.
 const MOST: u32 = 10;
 
 /// Looks after what is left out, for ever.

@@ -76,7 +76,7 @@ pub struct AgentKey {
     pub agent: Agent,
 }
 
-/// Which backend's slow start in which pool.
+/// Whose slow start: a backend has one in each pool that asks for it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct RampKey {
     /// The pool.
@@ -95,8 +95,8 @@ pub struct ServeKey {
     pub pool: Option<PoolName>,
 }
 
-/// What of which pool's limit: a backend has slots in each pool that limits it. The limit itself is no part of it, so
-/// that one that is changed counts on.
+/// Whose slots: a backend has some of its own in each pool that limits it. The limit is no part of the key, so that
+/// what is taken stays counted when the limit changes.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct SlotKey {
     /// The pool that sets the limit.

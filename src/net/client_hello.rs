@@ -1,9 +1,9 @@
 //! Pure. What a TLS client says in the clear: the server name and the application protocols of its first message, the
 //! ClientHello (RFC 8446 §4.1.2, RFC 6066 §3, RFC 7301 §3.1).
 //!
-//! [`parse`] judges what has come so far: more is to come, here is a whole hello, or this will never be one. A hello may
-//! be cut into several records (RFC 8446 §5.1) and these into any number of segments; what follows it is not looked at.
-//! Extensions that are not known (GREASE, RFC 8701) are passed over. Of an encrypted hello (ECH) the outer one is
+//! [`parse`] judges what has come so far: more is to come, here is a whole hello, or this will never be one. A hello
+//! may be cut into several records (RFC 8446 §5.1) and these into any number of segments; what follows it is not looked
+//! at. Extensions that are not known (GREASE, RFC 8701) are passed over. Of an encrypted hello (ECH) the outer one is
 //! read, whose name is the one its provider wants to be found by.
 //!
 //! Judging costs one walk over the records that have come; nothing is copied unless the hello lies in several.
@@ -57,7 +57,7 @@ pub enum Fault {
 }
 
 impl ClientHello<'_> {
-    /// The server name, as it was sent: ASCII, not lower-cased, not looked at any further. `None` when none was sent.
+    /// The server name, as it was sent: ASCII, its case kept, not judged any further. `None` when none was sent.
     pub fn name(&self) -> Option<&str> {
         let bytes = self.message.get(self.name.clone()?)?;
         std::str::from_utf8(bytes).ok()

@@ -1,4 +1,4 @@
-//! How much memory the process has.
+//! How much memory the process takes, read from /proc. What is too much is for others to say.
 
 /// Bytes resident now, as the kernel counts them. `None` where `/proc` does not say. Costs a read of some 20 µs.
 pub fn resident() -> Option<u64> {

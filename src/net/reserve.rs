@@ -1,4 +1,5 @@
-//! How many descriptors the process may have, and how many of them clients may have.
+//! How many of the process's descriptors may go to connections of clients. The rest is a reserve for what must go on
+//! whatever clients do; who gets a place among them is decided elsewhere.
 
 use rustix::process::{Resource, getrlimit};
 

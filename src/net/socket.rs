@@ -1,4 +1,5 @@
-//! Sockets with the options an edge wants, to listen and to dial.
+//! TCP sockets with the options an edge wants, to listen and to dial; what their errors say of the peer; how many
+//! descriptors there may be. Those of UDP are in `datagram`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -99,7 +100,7 @@ pub enum Unreached {
 }
 
 impl Unreached {
-    /// Of this error of [`dial`].
+    /// What this error of [`dial`] says.
     pub fn of(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => Self::Silent,
@@ -127,8 +128,8 @@ pub fn abort_on_close(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-/// The most that waits in the kernel for a peer to make room, in bytes, beside what is on its way. Measured on loopback:
-/// a fourth of it costs a stream a fifth more CPU time, twice as much saves none.
+/// The most that waits in the kernel for a peer to make room, in bytes, beside what is on its way. Measured on
+/// loopback: a fourth of it costs a stream a fifth more CPU time, twice as much saves none.
 const UNSENT: u32 = 512 * 1024;
 
 /// Lets a socket take only so much more than it can send, so that a slow reader costs a bounded amount of the kernel's

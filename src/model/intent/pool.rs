@@ -202,9 +202,9 @@ pub enum ProbeKind {
 pub struct Timeouts {
     /// To open a connection.
     pub connect: Duration,
-    /// From the end of the request's head to the head of the answer.
+    /// From the end of the request to the head of the answer; begins anew while a body is still on its way.
     pub response: Duration,
-    /// Without a byte in either direction, for `tcp` and for upgraded connections.
+    /// Without a byte in either direction. This and the next two are of relayed and upgraded connections.
     pub idle: Duration,
     /// The same once one side has ended and the other may still send.
     pub half_closed: Duration,

@@ -55,7 +55,8 @@ impl AgentState {
         self.percent.load(Relaxed)
     }
 
-    /// How many connections it wishes at most; `None`: it did not say.
+    /// How many connections it wishes at most; `None`: it did not say. No pick goes by it: the pool's `max_connections`
+    /// alone limits.
     pub fn max_connections(&self) -> Option<u32> {
         Some(self.max_connections.load(Relaxed)).filter(|most| *most > 0)
     }
@@ -65,7 +66,7 @@ impl AgentState {
         self.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether it is to take traffic, in its owner's sense.
+    /// Says whether it wishes to take traffic, in the words that owners have.
     pub fn set_admin(&self, admin: Admin) {
         let word = match admin {
             Admin::Ready => 0,
@@ -75,22 +76,22 @@ impl AgentState {
         self.admin.store(word, Relaxed);
     }
 
-    /// Whether it works.
+    /// Says whether it is down.
     pub fn set_down(&self, down: bool) {
         self.down.store(down, Relaxed);
     }
 
-    /// The part of its weight; what exceeds 100 is 100.
+    /// Says the part of its weight that it wishes; what exceeds 100 is 100.
     pub fn set_percent(&self, percent: u32) {
         self.percent.store(percent.min(100), Relaxed);
     }
 
-    /// How many connections it wishes at most; 0: it does not care.
+    /// Says how many connections it wishes at most; 0: it does not care.
     pub fn set_max_connections(&self, most: u32) {
         self.max_connections.store(most, Relaxed);
     }
 
-    /// The reason it gave.
+    /// Says the reason it gave.
     pub fn set_why(&self, why: Option<Arc<str>>) {
         *self.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }

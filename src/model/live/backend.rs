@@ -1,4 +1,5 @@
-//! What is happening at one backend, and the lease every connection to it holds.
+//! What is happening at one backend, whichever pools list it: counts, what real traffic found, its machine; and the
+//! lease that every connection to it holds.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! What is happening on one listening address.
+//! What is happening on one listening address: whether its socket is open, its counts, what its limits hold; and what
+//! each of its connections holds while it lives ([`Admitted`]). A UDP flow counts as a connection.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -102,7 +103,7 @@ impl ListenerState {
         *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = socket;
     }
 
-    /// A connection was refused before anything was read.
+    /// A connection was refused, or a datagram that would have begun a flow.
     pub fn refuse(&self, why: Refusal) {
         self.shards.here().refused[why as usize].add(1);
     }
@@ -140,7 +141,7 @@ impl ListenerState {
         (sum(&self.shards, |s| &s.bytes_in[path as usize]), sum(&self.shards, |s| &s.bytes_out[path as usize]))
     }
 
-    /// Connections refused for this reason.
+    /// Connections and datagrams refused for this reason.
     pub fn refused(&self, why: Refusal) -> u64 {
         sum(&self.shards, |s| &s.refused[why as usize])
     }
@@ -151,7 +152,8 @@ impl ListenerState {
     }
 }
 
-/// One open connection of a client: counted while it lives, its end counted once. Dropped on the thread that made it.
+/// One open connection of a client, or one flow: counted while it lives, its end counted once. Must be dropped on the
+/// thread that made it.
 #[derive(Debug)]
 pub struct Admitted {
     state: Arc<ListenerState>,

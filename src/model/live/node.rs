@@ -93,8 +93,8 @@ impl NodeState {
         }
     }
 
-    /// To be taken before a connect and given back when it was silent. Counts what this thread and the probes found,
-    /// which are the lines that are near.
+    /// How often it has answered so far: to be taken before a connect, and handed over with its failure if nobody
+    /// answers it. Only answers to this thread and to probes count, whose cache lines are near.
     pub fn pulse(&self) -> Pulse {
         Pulse(self.answers.here().get(), self.answers.first().get())
     }

@@ -1,4 +1,5 @@
-//! What is happening in one pool, and the requests of one listener to it.
+//! What is happening in one pool: its turns, queue, sticky clients, retries and durations; and what one listener
+//! answered from it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -57,8 +58,8 @@ impl PoolState {
         now
     }
 
-    /// What is under way in the pool, and the shares of the backends that take it: what `count` says, or said up to
-    /// `lasts` calls of this thread ago.
+    /// What is under way in the pool, and the sum of the shares of the backends that take it. `count` says both; it is
+    /// called once, and its answer stands for the next `lasts` calls of this thread.
     pub fn load(&self, lasts: u64, count: impl FnOnce() -> (u64, u64)) -> (u64, u64) {
         let load = &self.shards.here().load;
         if load.left.get() > 0 {

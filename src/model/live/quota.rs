@@ -28,7 +28,8 @@ pub(super) fn once_more(paid: u64, rate: &Rate, now: u64) -> Option<u64> {
 }
 
 /// Bytes per second in one direction, for all who share it: each pays for its bytes before it sends them, and waits
-/// until the moment that its payment begins at. So they have their turns in the order in which they pay.
+/// until the moment that its payment begins at. So they have their turns in the order in which they pay. (Of bytes: no
+/// flow of datagrams.)
 #[derive(Debug, Default)]
 pub struct Flow {
     paid: AtomicU64,

@@ -29,7 +29,7 @@ impl Ramp {
         self.0.store(COLD, Relaxed);
     }
 
-    /// It was available for this long, of the time until it is warm. One supervisor calls this.
+    /// It was available for another `elapsed`; from cold to warm it takes `whole`. One supervisor calls this.
     pub fn grow(&self, elapsed: Duration, whole: Duration) {
         let step = elapsed.as_nanos() * u128::from(WARM) / whole.as_nanos().max(1);
         let step = u32::try_from(step).unwrap_or(WARM).clamp(1, WARM);

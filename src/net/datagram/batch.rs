@@ -19,7 +19,8 @@ pub const SLOTS: usize = 32;
 /// Bytes of a slot: more than any datagram has, coalesced or not.
 const SLOT: usize = 1 << 16;
 
-/// Datagrams in memory. Its 2 MiB come with the first of them, and are touched as far as datagrams reach.
+/// [`SLOTS`] slots of 64 KiB. The 2 MiB are asked of the system with the first receive, and it gives the pages that
+/// datagrams reach.
 #[derive(Debug)]
 pub struct Batch {
     bytes: Vec<u8>,
@@ -32,7 +33,7 @@ pub struct Batch {
 pub struct Slot {
     /// Bytes in it.
     pub length: usize,
-    /// The length of each datagram of several (the last may be shorter); 0: it is one.
+    /// The length of each of several datagrams (the last may be shorter); 0: there is but one.
     pub segment: u16,
     /// Who sent it, then where it goes. Looked at by sockets that are not connected.
     pub peer: SocketAddr,

@@ -33,15 +33,16 @@ pub struct Listener<'s> {
     pub bound: Option<SocketAddr>,
     /// Why it could not be opened; null when nothing is wrong.
     pub error: Option<String>,
-    /// `tcp`, `http` or `https`.
+    /// `tcp`, `udp`, `tls-passthrough`, `http` or `https`.
     pub protocol: String,
     /// How many routes were asked of it.
     pub routes: usize,
-    /// Connections accepted.
+    /// Connections accepted; of UDP flows begun, and so below.
     pub connections: u64,
     /// Connections open now.
     pub active: u64,
-    /// Connections closed before anything was read, by reason; all reasons are there.
+    /// Connections closed before anything but a PROXY protocol header was read, and datagrams that would have begun a
+    /// flow, by reason; all reasons are there.
     pub refused: BTreeMap<&'static str, u64>,
     /// Connections that ended, by how; all outcomes are there.
     pub ended: BTreeMap<&'static str, u64>,

@@ -40,7 +40,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Of so many places, for so many threads. `None`: there is no limit.
+    /// A budget of so many places, for so many threads to borrow from. `None`: there is no limit.
     pub(in crate::proxy) fn new(places: Option<usize>, threads: usize) -> Arc<Self> {
         let Some(places) = places else { return Arc::default() };
         let chunk = (places / threads.max(1) / 16).clamp(1, CHUNK);
@@ -71,7 +71,7 @@ pub(in crate::proxy) struct Descriptors {
 pub(in crate::proxy) struct Held(Rc<Descriptors>);
 
 impl Descriptors {
-    /// A thread's own.
+    /// For one thread, which borrows from `budget`.
     pub(in crate::proxy) fn new(budget: Arc<Budget>) -> Rc<Self> {
         Rc::new(Self { budget, spare: Cell::new(0), freed: Notify::new(), told: Cell::new(None) })
     }

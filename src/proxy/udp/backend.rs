@@ -1,4 +1,4 @@
-//! Which backend a flow has, and when it must have another.
+//! Which backend a flow has, whether it may stay there, and how it gets another. Knows nothing of the flow table.
 
 use std::io;
 use std::net::{IpAddr, UdpSocket};

@@ -1,4 +1,8 @@
 //! The work of one UDP socket: datagrams to backends, replies to clients, flows that begin, move and end.
+//!
+//! Reads a batch from clients, sorts it by flow and begins flows; [`sending`] passes each flow's part on, [`replies`]
+//! brings answers back. Owns how many flows there may be and how long they live; which one gives way is for `flows`,
+//! where one leads for `backend`. Never waits: `udp` does, and says what the time is.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,7 +28,7 @@ use crate::proxy::{Worker, limit};
 const LISTENER: u64 = u64::MAX;
 /// Rounds of work before other tasks of the thread have their turn.
 const ROUNDS: usize = 4;
-/// Numbers told, from which on it is looked for doubles.
+/// From so many numbers told on, doubles are taken out.
 const CROWD: usize = 128;
 /// Flows that are remembered when the listener has no limit of its own.
 const MOST: u64 = 65_536;
