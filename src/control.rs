@@ -76,9 +76,9 @@ enum Event {
 
 /// Runs the loop until the drain begins; ends its watches with it.
 ///
-/// The first publication comes at once when there is no cluster and no backend by name, else when each was heard, at the
-/// latest after two seconds. `ready` waits from the moment of this call (not of the first poll) for the first publication and for each
-/// cluster. Needs a runtime with time and I/O; computes on the thread that polls it.
+/// The first publication comes at once when there is no cluster and no backend by name, else when each was heard, at
+/// the latest after two seconds. `ready` waits from the moment of this call (not of the first poll) for the first
+/// publication and for each cluster. Needs a runtime with time and I/O; computes on the thread that polls it.
 pub fn run(
     options: Options,
     snapshots: Arc<Snapshots>,
