@@ -282,6 +282,17 @@ fn the_class_that_is_given_to_users_is_ours() {
     assert_eq!(once.intent.listeners.len(), 1);
 }
 
+#[test]
+fn each_word_has_one_row_in_the_lexicon() {
+    let page = text_of("docs/lexicon.md");
+    let mut words: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| **")?.split(" | ").next()).collect();
+    assert!(words.len() >= 40, "{}", words.len());
+    words.sort_unstable();
+    for two in words.windows(2) {
+        assert_ne!(two[0], two[1], "stands twice");
+    }
+}
+
 /// All files of a folder and below, by their path in the repository.
 fn files_below(folder: &str, into: &mut Vec<String>) {
     for entry in fs::read_dir(in_repo(folder)).unwrap() {
