@@ -182,17 +182,21 @@ impl Batch {
                 Err(error) => error,
             };
             let slot = rest[0];
-            if error.kind() == io::ErrorKind::WouldBlock || (connected && super::is_unreachable(&error)) {
+            let is_last = error.kind() == io::ErrorKind::WouldBlock || (connected && super::is_unreachable(&error));
+            let last = if is_last {
+                Some(error)
+            } else if self.slots[slot].segment > 0 {
+                self.send_one_by_one(descriptor, slot, connected, &mut unsent)
+            } else {
+                unsent(Unsent { slot, datagrams: 1, error });
+                None
+            };
+            if let Some(last) = last {
                 for slot in rest {
-                    let error = io::Error::from(error.kind());
+                    let error = io::Error::from(last.kind());
                     unsent(Unsent { slot: *slot, datagrams: self.slots[*slot].datagrams(), error });
                 }
                 return;
-            }
-            if self.slots[slot].segment > 0 {
-                self.send_one_by_one(descriptor, slot, connected, &mut unsent);
-            } else {
-                unsent(Unsent { slot, datagrams: 1, error });
             }
             rest = &rest[1..];
         }
@@ -228,7 +232,15 @@ impl Batch {
     }
 
     /// For a way out that does not take several at once: too short for their length, or without checksums in hardware.
-    fn send_one_by_one(&self, descriptor: RawFd, index: usize, connected: bool, unsent: &mut impl FnMut(Unsent)) {
+    /// Gives the error of a peer that is gone from a connected socket, which what was sent before has not reached either;
+    /// the slot is not told then.
+    fn send_one_by_one(
+        &self,
+        descriptor: RawFd,
+        index: usize,
+        connected: bool,
+        unsent: &mut impl FnMut(Unsent),
+    ) -> Option<io::Error> {
         let slot = &self.slots[index];
         for bytes in self.bytes(index).chunks(usize::from(slot.segment).max(1)) {
             let mut headers = MaybeUninit::<Headers>::uninit();
@@ -240,8 +252,13 @@ impl Batch {
                 libc::sendmmsg(descriptor, (&raw mut (*headers).messages).cast(), 1, flags)
             };
             if sent < 0 {
-                unsent(Unsent { slot: index, datagrams: 1, error: io::Error::last_os_error() });
+                let error = io::Error::last_os_error();
+                if connected && super::is_unreachable(&error) {
+                    return Some(error);
+                }
+                unsent(Unsent { slot: index, datagrams: 1, error });
             }
         }
+        None
     }
 }

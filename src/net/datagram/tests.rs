@@ -129,6 +129,24 @@ fn a_refusal_of_icmp_is_seen_on_a_dialled_socket() {
 }
 
 #[test]
+fn a_peer_that_is_gone_is_told_once_a_slot_when_its_datagrams_go_one_by_one() {
+    let listener = listen("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for length in [1000, 5] {
+        client.send_to(&[9; 1000][..length], listener.local_addr().unwrap()).unwrap();
+    }
+    let mut batch = Batch::default();
+    assert_eq!(receive(&mut batch, &listener, false), 2);
+    // More pieces than the kernel takes in one call.
+    batch.cut(0, 1);
+    let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut unsent = Vec::new();
+    let mut tell = |one: Unsent| unsent.push((one.slot, one.datagrams, is_unreachable(&one.error)));
+    batch.send(&dial(gone).unwrap(), &[0, 1], true, &mut tell);
+    assert_eq!(unsent, [(0, 1000, true), (1, 1, true)], "with all that follows, to be sent to another");
+}
+
+#[test]
 fn sockets_share_a_port_among_themselves_and_beside_tcp_and_with_nobody_else() {
     let ours = listen("127.0.0.1:0".parse().unwrap(), 3).unwrap();
     let address = ours[0].local_addr().unwrap();
