@@ -1,5 +1,7 @@
 //! Towards clients: replies of many flows, read from each flow's socket and sent in one call by the listening one.
 
+use std::io;
+
 use super::{LISTENER, Plane, loss_of};
 use crate::net::datagram::{self, Batch, batch::SLOTS};
 use crate::proxy::udp::flows::FlowId;
@@ -43,12 +45,14 @@ impl Plane {
         let first = batch.filled();
         let count = match batch.receive(&flow.socket, READ, true) {
             Ok(count) => count,
-            Err(error) if datagram::is_unreachable(&error) => {
-                self.refuse(id, &error);
-                // The error came before what else there may be.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(error) => {
+                if datagram::is_unreachable(&error) {
+                    self.refuse(id, &error);
+                }
+                // What ICMP said (of the way's MTU too) is told once, before what else there may be.
                 return true;
             }
-            Err(_) => return false,
         };
         let local = self.bound.ip().is_unspecified().then_some(key.local);
         let mut bytes = 0;
