@@ -185,6 +185,18 @@ async fn a_queue_has_an_end_in_length_and_in_time() {
 }
 
 #[tokio::test]
+async fn who_resets_leaves_the_line() {
+    let echo = Peer::echo().await;
+    let sluice = Sluice::start(queued(&echo, 1, queue(1, 3_600_000))).await;
+    let _held = served(&sluice).await;
+    let waits = Wire::to(sluice.address(web()).await).await;
+    eventually("it to wait", || (sluice.pool("site").queue().length() == 1).then_some(())).await;
+    waits.reset();
+    eventually("its place to be free", || (sluice.pool("site").queue().length() == 0).then_some(())).await;
+    assert_eq!(sluice.listener(web()).ended(Outcome::ClientGone), 1);
+}
+
+#[tokio::test]
 async fn a_raised_limit_and_a_new_backend_serve_who_waits_already() {
     let echo = Peer::echo().await;
     let asked = queued(&echo, 1, queue(10, 9000));

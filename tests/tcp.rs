@@ -92,6 +92,25 @@ async fn a_client_that_resets_frees_the_backend() {
 }
 
 #[tokio::test]
+async fn a_client_that_resets_while_a_backend_does_not_answer_frees_it() {
+    // A full accept queue: the kernel drops further handshakes, so a dial waits.
+    let full = tokio::net::TcpSocket::new_v4().unwrap();
+    full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = full.listen(0).unwrap();
+    let address = full.local_addr().unwrap();
+    let _first = Wire::to(address).await;
+    let asked = Asked::stream(&[address]).change_pool("site", |p| p.timeouts.connect = Duration::from_secs(3600));
+    let sluice = Sluice::start(asked).await;
+    let client = Wire::to(sluice.address(web()).await).await;
+    let name = sluice::model::intent::PoolName::new("site");
+    let state = sluice.snapshots.current().pools[&name].backends[0].state.clone();
+    eventually("the dial", || (state.active() == 1).then_some(())).await;
+    client.reset();
+    ended(&sluice, Outcome::ClientGone).await;
+    assert_eq!(state.active(), 0);
+}
+
+#[tokio::test]
 async fn a_dead_backend_is_tried_once_and_another_serves() {
     let echo = Peer::echo().await;
     let dead = [peer::nobody().await, peer::nobody().await];

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// Connections the kernel completes ahead of accept, per socket; it cuts this to `net.core.somaxconn`.
@@ -162,6 +163,20 @@ pub fn presence(stream: &TcpStream) -> Presence {
     }
 }
 
+/// Waits until the connection is dead: a peer that reset it, or that answers nothing any more. One that sends nothing
+/// more may still take an answer, and is there. Costs no call while it waits.
+pub async fn gone(stream: &TcpStream) {
+    while stream.ready(Interest::ERROR).await.is_ok() {
+        let look = || match presence(stream) {
+            Presence::Gone => Ok(()),
+            Presence::There | Presence::HalfClosed => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        if stream.try_io(Interest::ERROR, look).is_ok() {
+            return;
+        }
+    }
+}
+
 /// Whether the error is the peer's own going away, which is no fault of anyone here.
 pub fn is_peer_gone(error: &io::Error) -> bool {
     matches!(
@@ -244,8 +259,10 @@ pub(super) mod tests {
             }
         };
         tokio::time::timeout(Duration::from_secs(5), until(Presence::HalfClosed)).await.unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(20), gone(&ours)).await.is_err(), "it may still listen");
         abort_on_close(&peer);
         drop(peer);
+        tokio::time::timeout(Duration::from_secs(5), gone(&ours)).await.unwrap();
         tokio::time::timeout(Duration::from_secs(5), until(Presence::Gone)).await.unwrap();
     }
 

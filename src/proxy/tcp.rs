@@ -47,10 +47,16 @@ pub(super) async fn carry(
     };
     // In a room of its own, given back before the relay: a connection at rest shall not keep what dialling needed.
     let reaching = Box::pin(reach(&worker, &connection, &client, &mut pool, spoken));
-    let (reached, options) = match reaching.await {
+    let reached = tokio::select! {
+        biased;
+        reached = reaching => reached,
+        // Nobody waits for the backend any more, nor for a place in the line.
+        () = socket::gone(&client) => Err(Outcome::ClientGone),
+    };
+    let (reached, options) = match reached {
         Ok(reached) => reached,
         Err(outcome) => {
-            debug!(listener = %connection.key, pool = %pool.name, client = %connection.peer, "no backend: closed");
+            debug!(listener = %connection.key, pool = %pool.name, client = %connection.peer, ?outcome, "no backend: closed");
             // Closed with a reset: a clean end would look like an empty answer.
             socket::abort_on_close(&client);
             connection.admitted.end(outcome);
