@@ -1,9 +1,10 @@
 //! Bandwidth of one connection and of a listener: what is over it waits.
 //!
-//! Theory: a relay asks for an allowance before it reads and is given a *quantum*, some milliseconds' worth. The quantum
-//! is paid for when it is given, at the connection's own rate and at the listener's (`model::live::quota`), and whoever
-//! pays in the future waits until that has come. So each of many that share a rate has its turn in the order it asked,
-//! is woken once a turn, and together they get what the rate says, whatever their number. What was not used of a quantum
+//! Theory: a relay asks for an allowance before it reads and is given a *grant*: a packet at first, then twice the last
+//! one, up to a *quantum*, some milliseconds' worth. It is paid for when it is given, at the connection's own rate and at
+//! the listener's (`model::live::quota`), and whoever pays in the future waits until that has come. Because the first is
+//! so small, those who connect and send nothing take next to nothing from those who do. So each of many that share a rate has its turn in the order it asked,
+//! is woken once a turn, and together they get what the rate says, whatever their number. What was not used of a grant
 //! stays with the connection, and is given back at its end.
 
 use std::fmt;
@@ -91,6 +92,8 @@ struct Paced {
 /// One direction: what it may still send, as soon as its time has come.
 #[derive(Default)]
 struct Lane {
+    /// The last grant, and what is left of it.
+    grant: u64,
     left: u64,
     waits: bool,
     timer: Option<Pin<Box<Sleep>>>,
@@ -138,8 +141,9 @@ impl Pace for Paced {
             if lane.left > 0 {
                 return Poll::Ready(usize::try_from(lane.left).unwrap_or(usize::MAX));
             }
-            lane.left = speed.quantum;
-            lane.wait(speed.pay(from, speed.quantum));
+            lane.grant = (2 * lane.grant).clamp(LEAST, speed.quantum);
+            lane.left = lane.grant;
+            lane.wait(speed.pay(from, lane.grant));
         }
     }
 

@@ -102,3 +102,20 @@ async fn what_a_connection_leaves_the_others_have() {
     assert!(epoch.elapsed() <= Duration::from_secs(2), "{:?}", epoch.elapsed());
     assert!(Speed::at(epoch, &Limits::default(), &state).is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_holds_connections_and_sends_nothing_slows_nobody_down() {
+    let (state, epoch) = (listener(), Instant::now());
+    let speed = Speed::at(epoch, &limits(0, 10_000_000), &state).unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..500 {
+        let mut pace = speed.pace();
+        for side in [Side::Client, Side::Backend] {
+            let _ = futures_util::poll!(poll_fn(|cx| pace.allowance(side, cx)));
+        }
+        idle.push(pace);
+    }
+    let mut pace = speed.pace();
+    poll_fn(|cx| pace.allowance(Side::Client, cx)).await;
+    assert!(epoch.elapsed() <= Duration::from_millis(100), "{:?}", epoch.elapsed());
+}
