@@ -117,7 +117,7 @@ pub enum End {
     Idle,
     /// One side had ended, and no byte of the other came for the half-closed time.
     HalfClosed,
-    /// Bytes of this side waited, and the other took none for the stall time.
+    /// Bytes of this side waited, and the other took none for the stall time, or for a shorter one that was over before.
     Stalled(Side),
     /// The first side (the client) failed.
     ClientFailed(io::Error),
@@ -207,6 +207,9 @@ impl<A: Leg, B: Leg, M: FnMut(Moved)> Relay<'_, A, B, M> {
         }
         match quiet.is_over(cx) {
             None => Poll::Pending,
+            // With bytes that wait it is no end in order, whichever time is over first.
+            Some(Over::Idle | Over::HalfClosed) if up.waits() => Poll::Ready(End::Stalled(Side::Client)),
+            Some(Over::Idle | Over::HalfClosed) if down.waits() => Poll::Ready(End::Stalled(Side::Backend)),
             Some(Over::Idle) => Poll::Ready(End::Idle),
             Some(Over::HalfClosed) => Poll::Ready(End::HalfClosed),
             Some(Over::Stalled(from)) => Poll::Ready(End::Stalled(from)),

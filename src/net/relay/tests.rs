@@ -12,21 +12,25 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 impl Leg for DuplexStream {}
 
-fn options(idle: Duration) -> Options {
-    Options::new(Times { idle, half_closed: idle, stall: idle })
+fn all(time: Duration) -> Times {
+    Times { idle: time, half_closed: time, stall: time }
+}
+
+fn options(time: Duration) -> Options {
+    Options::new(all(time))
 }
 
 /// A relay between two pipes of `room` bytes; the outer ends are returned.
 async fn with_relay<F: Future>(
     room: usize,
-    idle: Duration,
+    times: Times,
     story: impl FnOnce(DuplexStream, DuplexStream) -> F,
 ) -> (End, F::Output, (u64, u64)) {
     let (client, mut inner_client) = duplex(room);
     let (backend, mut inner_backend) = duplex(room);
     let mut bytes = (0, 0);
     let relayed = async {
-        let end = relay(&mut inner_client, &mut inner_backend, options(idle), |moved| {
+        let end = relay(&mut inner_client, &mut inner_backend, Options::new(times), |moved| {
             bytes = (bytes.0 + moved.up(), bytes.1 + moved.down());
         })
         .await;
@@ -40,7 +44,7 @@ async fn with_relay<F: Future>(
 
 #[tokio::test]
 async fn each_direction_closes_by_itself() {
-    let (end, (), bytes) = with_relay(64, HOUR, |mut client, mut backend| async move {
+    let (end, (), bytes) = with_relay(64, all(HOUR), |mut client, mut backend| async move {
         client.write_all(b"question").await.unwrap();
         client.shutdown().await.unwrap();
         let mut asked = String::new();
@@ -61,7 +65,7 @@ async fn each_direction_closes_by_itself() {
 async fn a_slow_sink_gets_every_byte_in_order() {
     let sent: Vec<u8> = (0..1_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let expected = sent.clone();
-    let (end, (), bytes) = with_relay(777, HOUR, |mut client, mut backend| async move {
+    let (end, (), bytes) = with_relay(777, all(HOUR), |mut client, mut backend| async move {
         let send = async {
             client.write_all(&sent).await.unwrap();
             client.shutdown().await.unwrap();
@@ -91,7 +95,7 @@ async fn a_slow_sink_gets_every_byte_in_order() {
 #[tokio::test(start_paused = true)]
 async fn it_ends_when_nothing_moved_for_the_idle_time_and_not_before() {
     let idle = Duration::from_secs(40);
-    let (end, opened, _) = with_relay(64, idle, |mut client, backend| async move {
+    let (end, opened, _) = with_relay(64, all(idle), |mut client, backend| async move {
         let opened = Instant::now();
         for _ in 0..10 {
             sleep(Duration::from_secs(30)).await;
@@ -284,6 +288,24 @@ fn a_relay_at_rest_is_small() {
     }
     let size = size(|client, backend, options, moved| relay(client, backend, options, moved));
     assert!(size <= 400, "{size}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_wait_make_any_silence_a_stall() {
+    for ends in [false, true] {
+        let times = Times { stall: HOUR, ..all(Duration::from_secs(40)) };
+        let (end, (), _) = with_relay(64, times, |mut client, mut backend| async move {
+            if ends {
+                client.shutdown().await.unwrap();
+            }
+            backend.write_all(&[7; 100]).await.unwrap();
+            // It takes none of it, until the relay gives up.
+            let _ = backend.write_all(&[7; 1000]).await;
+            drop(client);
+        })
+        .await;
+        assert!(matches!(end, End::Stalled(Side::Backend)), "{end:?}");
+    }
 }
 
 mod oracle;
