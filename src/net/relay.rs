@@ -195,8 +195,8 @@ impl<A: Leg, B: Leg, M: FnMut(Moved)> Relay<'_, A, B, M> {
             _ if up.is_finished() && down.is_finished() => return Poll::Ready(End::Done),
             _ => {}
         }
-        quiet.mark(Side::Client, now.up() > 0, up.waits());
-        quiet.mark(Side::Backend, now.down() > 0, down.waits());
+        quiet.mark(Side::Client, now.up() > 0, up.waits(), up.is_paced());
+        quiet.mark(Side::Backend, now.down() > 0, down.waits(), down.is_paced());
         if was_open && (up.has_ended() || down.has_ended()) {
             quiet.half_closed();
         }

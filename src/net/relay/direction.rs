@@ -39,6 +39,7 @@ pub(super) struct Direction {
     // Whether the kernel was told to hold little for the sink.
     bounded: bool,
     waits: bool,
+    paced: bool,
     copied: u64,
     spliced: u64,
 }
@@ -78,6 +79,7 @@ impl Direction {
             held: Left::of(first).map_or(Held::Nothing, Held::Bytes),
             bounded: false,
             waits: false,
+            paced: false,
             copied: 0,
             spliced: 0,
         }
@@ -103,6 +105,11 @@ impl Direction {
         self.waits
     }
 
+    /// Whether nothing is read because the pace allows none now.
+    pub(super) fn is_paced(&self) -> bool {
+        self.paced
+    }
+
     /// Moves what can be moved. Ready when all is done. `is_last`: the other direction is finished, so both sides will be
     /// closed when this one is.
     pub(super) fn poll<R: Leg, W: Leg>(
@@ -114,7 +121,7 @@ impl Direction {
         is_last: bool,
     ) -> Poll<Result<(), Fault>> {
         let mut turn = TURN;
-        self.waits = false;
+        (self.waits, self.paced) = (false, false);
         while self.phase != Phase::Finished {
             if self.poll_held(cx, sink)?.is_pending() {
                 self.waits = true;
@@ -144,7 +151,10 @@ impl Direction {
                 return Poll::Pending;
             }
             let most = match pace.as_mut().map(|pace| pace.allowance(self.from, cx)) {
-                Some(Poll::Pending) => return self.rest(cx, sink),
+                Some(Poll::Pending) => {
+                    self.paced = true;
+                    return self.rest(cx, sink);
+                }
                 Some(Poll::Ready(most)) => most.max(1),
                 None => usize::MAX,
             };

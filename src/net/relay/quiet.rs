@@ -41,6 +41,8 @@ struct Marks {
     moved: [Cell<bool>; 2],
     // Now: some of this side wait for the other to take them.
     wait: [Cell<bool>; 2],
+    // Now: the pace lets none of this side be read.
+    paced: [Cell<bool>; 2],
     ended: Cell<bool>,
     silent_since: Cell<Duration>,
     stuck_since: [Cell<Option<Duration>>; 2],
@@ -66,12 +68,14 @@ impl Quiet {
         Self { marks, _watch: watch }
     }
 
-    /// Whether bytes of this side were moved, and whether more of them wait for the other to take them.
-    pub(super) fn mark(&self, from: Side, moved: bool, wait: bool) {
+    /// Whether bytes of this side were moved, whether more of them wait for the other to take them, and whether it is
+    /// the pace that lets none be read: then the silence is ours.
+    pub(super) fn mark(&self, from: Side, moved: bool, wait: bool, paced: bool) {
         if moved {
             self.marks.moved[from as usize].set(true);
         }
         self.marks.wait[from as usize].set(wait);
+        self.marks.paced[from as usize].set(paced);
     }
 
     /// One side has ended. The time of the other counts from now.
@@ -108,6 +112,7 @@ impl Marks {
             times,
             moved: Default::default(),
             wait: Default::default(),
+            paced: Default::default(),
             ended: Cell::new(false),
             silent_since: Cell::new(now),
             stuck_since: Default::default(),
@@ -133,7 +138,7 @@ impl Marks {
         };
         for from in [Side::Client, Side::Backend] {
             let (moved, stuck) = (self.moved[from as usize].take(), &self.stuck_since[from as usize]);
-            if moved {
+            if moved || self.paced[from as usize].get() {
                 self.silent_since.set(now);
             }
             let since = stuck.get().filter(|_| !moved).unwrap_or(now);

@@ -308,4 +308,44 @@ async fn bytes_that_wait_make_any_silence_a_stall() {
     }
 }
 
+/// Lets ten bytes go every half minute.
+#[derive(Debug, Default)]
+struct Slow(Option<std::pin::Pin<Box<tokio::time::Sleep>>>);
+
+impl Pace for Slow {
+    fn allowance(&mut self, _: Side, cx: &mut Context<'_>) -> Poll<usize> {
+        match &mut self.0 {
+            Some(timer) => timer.as_mut().poll(cx).map(|()| 10),
+            None => Poll::Ready(10),
+        }
+    }
+
+    fn spent(&mut self, _: Side, _: usize) {
+        self.0 = Some(Box::pin(sleep(Duration::from_secs(30))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pace_slower_than_the_times_ends_nothing() {
+    let (mut client, mut inner_client) = duplex(64);
+    let (mut inner_backend, backend) = duplex(64);
+    let options = Options { pace: Some(Box::<Slow>::default()), ..Options::new(all(Duration::from_secs(12))) };
+    let relayed = async {
+        let end = relay(&mut inner_client, &mut inner_backend, options, |_| {}).await;
+        drop((inner_client, inner_backend));
+        end
+    };
+    let story = async {
+        client.write_all(&[7; 35]).await.unwrap();
+        client.shutdown().await.unwrap();
+        let (mut reading, writing) = tokio::io::split(backend);
+        let mut got = Vec::new();
+        reading.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got, [7; 35]);
+        drop((reading, writing));
+    };
+    let (end, ()) = LocalSet::new().run_until(async { tokio::join!(relayed, story) }).await;
+    assert!(matches!(end, End::Done), "{end:?}");
+}
+
 mod oracle;
