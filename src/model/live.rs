@@ -44,7 +44,7 @@ pub use listener::ListenerState;
 pub use node::{NodeKey, NodeState};
 pub use pool::{PoolState, ServeState};
 pub use probe::ProbeState;
-pub use queue::SlotState;
+pub use queue::{QueueState, SlotState};
 pub use ramp::Ramp;
 
 /// Which backend, across pools and snapshots.
@@ -115,6 +115,8 @@ pub struct Live {
     ramps: Registry<RampKey, Ramp>,
     agents: Registry<AgentKey, AgentState>,
     pools: Registry<PoolName, PoolState>,
+    /// Beside the pools, for slots hold the line too: a pool that goes and comes again finds it where they wake it.
+    queues: Registry<PoolName, QueueState>,
     serves: Registry<ServeKey, ServeState>,
     slots: Registry<SlotKey, SlotState>,
     listeners: Registry<ListenerKey, ListenerState>,
@@ -136,6 +138,7 @@ impl Live {
             ramps: Registry::default(),
             agents: Registry::default(),
             pools: Registry::default(),
+            queues: Registry::default(),
             serves: Registry::default(),
             slots: Registry::default(),
             listeners: Registry::default(),
@@ -189,12 +192,16 @@ impl Live {
 
     /// The state of a pool.
     pub fn pool(&self, name: &PoolName) -> Arc<PoolState> {
-        self.pools.take(name, || PoolState::new(self.shards))
+        self.pools.take(name, || PoolState::new(self.shards, self.queue(name)))
     }
 
     /// What a backend has taken of a pool's limit.
     pub fn slots(&self, key: &SlotKey) -> Arc<SlotState> {
-        self.slots.take(key, || SlotState::new(self.pool(&key.pool).queue().clone()))
+        self.slots.take(key, || SlotState::new(self.queue(&key.pool)))
+    }
+
+    fn queue(&self, pool: &PoolName) -> Arc<QueueState> {
+        self.queues.take(pool, QueueState::default)
     }
 
     /// The request counters of a listener towards a pool.

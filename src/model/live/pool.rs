@@ -41,8 +41,8 @@ struct Load {
 }
 
 impl PoolState {
-    pub(super) fn new(shards: usize) -> Self {
-        let state = Self { shards: Sharded::new(shards), sticky: OnceLock::new(), queue: Arc::default() };
+    pub(super) fn new(shards: usize, queue: Arc<QueueState>) -> Self {
+        let state = Self { shards: Sharded::new(shards), sticky: OnceLock::new(), queue };
         // Threads start at different places, so that the first backend is not everyone's first.
         for (n, shard) in state.shards.iter().enumerate() {
             shard.cursor.add(n as u64);

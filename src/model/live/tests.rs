@@ -1,5 +1,7 @@
 //! The registry keeps a state for as long as anyone holds it, and no longer.
 
+use futures_util::FutureExt;
+
 use super::*;
 
 fn key(port: u16, instance: &str) -> BackendKey {
@@ -25,6 +27,21 @@ fn another_instance_at_the_same_address_starts_clean() {
     old.connect_failed();
     assert_eq!(live.backend(&key(1, "b")).connect_failures(), 0);
     assert_eq!(live.backend(&key(1, "a")).connect_failures(), 1);
+}
+
+#[test]
+fn who_waits_in_a_pool_that_came_again_is_woken_by_the_slots_of_before() {
+    let live = Live::new(1);
+    let key = SlotKey { pool: PoolName::new("p"), backend: key(1, "") };
+    let first = (live.pool(&key.pool), live.slots(&key));
+    let held = first.1.take(1).unwrap();
+    // The pool is taken out of the configuration and comes back; a connection lives through both.
+    drop(first);
+    let (pool, slots) = (live.pool(&key.pool), live.slots(&key));
+    assert!(!slots.has_room(1));
+    let waiter = pool.queue().join(1).unwrap();
+    drop(held);
+    assert!(waiter.woken().now_or_never().is_some());
 }
 
 #[test]
