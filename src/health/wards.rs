@@ -2,7 +2,7 @@
 //! stays suspected, and when one that nobody checks is tried again. Data threads leave things out at the moment they
 //! know; here is who lets them in, and who tells of both.
 //!
-//! Theory: nothing runs while all is well. Whoever leaves something out rings the bell; a *round* then looks at what is
+//! Theory: nothing runs while all is well. Whoever leaves something out rings the bell, and so does a publication; a *round* then looks at what is
 //! listed and takes in what it finds as *wards*; while there are any, rounds follow each other at a short distance.
 
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const GAP: Duration = Duration::from_millis(20);
 /// How long a node is suspected of what only one backend has said.
 const SUSPICION: Duration = Duration::from_secs(2);
-/// After which time a node is tried again whose backends nobody checks.
+/// After which time a node is tried again of whose backends one is not checked.
 const REST: Duration = Duration::from_secs(10);
 /// The longest that a backend is left out, in times of what its pool asks for.
 const MOST: u32 = 10;
@@ -33,14 +33,14 @@ const MOST: u32 = 10;
 /// Looks after what is left out, for ever.
 pub(super) async fn keep(snapshots: &Snapshots, trouble: Arc<Notify>) -> Infallible {
     let mut wards = Wards::default();
+    let mut changed = snapshots.changed();
     loop {
-        if wards.round(&snapshots.current(), Instant::now()) {
-            tokio::select! {
-                () = trouble.notified() => {}
-                () = sleep(LOOK) => {}
-            }
-        } else {
-            trouble.notified().await;
+        let looks = wards.round(&snapshots.current(), Instant::now());
+        tokio::select! {
+            () = trouble.notified() => {}
+            // What was left out while nobody listed it may be listed again.
+            Ok(()) = changed.changed() => {}
+            () = sleep(LOOK), if looks => {}
         }
         sleep(GAP).await;
     }
@@ -67,7 +67,9 @@ struct NodeWard {
     state: Arc<NodeState>,
     word: NodeWord,
     since: Instant,
+    /// All that is listed on it is checked, so checks will find it alive.
     is_checked: bool,
+    is_listed: bool,
 }
 
 impl Ward {
@@ -80,7 +82,7 @@ impl Wards {
     /// Takes in what the snapshot lists and finds out of order, and lets go of whose time is over. Whether there is
     /// anything left to look after.
     fn round(&mut self, snapshot: &Snapshot, now: Instant) -> bool {
-        self.nodes.values_mut().for_each(|ward| ward.is_checked = false);
+        self.nodes.values_mut().for_each(|ward| (ward.is_checked, ward.is_listed) = (true, false));
         for backend in snapshot.pools.values().flat_map(|pool| &pool.backends) {
             if backend.state.ejection().is_ejected() {
                 self.take_in(&backend.state, backend.address, now);
@@ -92,9 +94,11 @@ impl Wards {
                     state: node.clone(),
                     word: NodeWord::Alive,
                     since: now,
-                    is_checked: false,
+                    is_checked: true,
+                    is_listed: false,
                 });
-                ward.is_checked |= backend.probe.is_some();
+                ward.is_listed = true;
+                ward.is_checked &= backend.probe.is_some();
             }
         }
         self.backends.retain(|_, ward| is_kept(ward, now));
@@ -154,8 +158,8 @@ fn is_node_kept(ward: &mut NodeWard, now: Instant) -> bool {
             ward.state.forget(who);
             return false;
         }
-        NodeWord::Down if !ward.is_checked && now.duration_since(ward.since) >= REST => {
-            info!(node = %ward.state.key(), "node is tried again: nobody checks it");
+        NodeWord::Down if !(ward.is_checked && ward.is_listed) && now.duration_since(ward.since) >= REST => {
+            info!(node = %ward.state.key(), "node is tried again: nobody checks it, or not all that is on it");
             ward.state.try_again();
         }
         NodeWord::Suspected(_) | NodeWord::Down => {}

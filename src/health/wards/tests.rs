@@ -113,3 +113,48 @@ async fn the_bell_wakes_the_keeper_and_time_does_the_rest() {
     };
     assert!((RULE.time..RULE.time + LOOK * 2).contains(&out), "{out:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_tried_again_while_anybody_on_it_is_not_checked() {
+    let (live, mut wards) = (Live::new(1), Wards::default());
+    let one_of = |port, probe| {
+        let mut pool = Pool::new(Origin::new("test", "pool"));
+        pool.probe = probe;
+        pool.backends = [Backend::new(SocketAddr::from(([10, 0, 0, 1], port)))].into();
+        Arc::new(pool)
+    };
+    let mut intent = Intent::default();
+    // The checks of the one are dropped by a firewall; the other is well and not checked.
+    intent.pools.insert(PoolName::new("checked"), one_of(1, Some(Probe::default())));
+    intent.pools.insert(PoolName::new("other"), one_of(2, None));
+    let (snapshot, _) = compile(&intent, &Snapshot::default(), &live);
+    let state = |pool: &str| snapshot.pools[&PoolName::new(pool)].backends[0].state.clone();
+    let (checked, other, now) = (state("checked"), state("other"), Instant::now());
+    checked.silent(checked.node().pulse());
+    other.silent(other.node().pulse());
+    assert!(wards.round(&snapshot, now) && other.node().is_down());
+    wards.round(&snapshot, now + REST);
+    assert!(!other.node().is_down(), "nothing else would ever find it alive");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_left_out_while_nobody_listed_it_is_let_in_too() {
+    let live = Live::new(1);
+    let snapshots = Snapshots::default();
+    let listed = snapshot(&live, None);
+    let [state, _] = states(&listed);
+    drop(listed);
+    let story = async {
+        // A connection of an old plan finds out, and keeps the state until the backend is listed again.
+        state.failed(&RULE, || true);
+        sleep(Duration::from_secs(60)).await;
+        assert!(state.ejection().is_ejected());
+        snapshots.publish(snapshot(&live, None));
+        sleep(RULE.time + LOOK * 2).await;
+        assert!(!state.ejection().is_ejected());
+    };
+    tokio::select! {
+        never = keep(&snapshots, live.trouble()) => match never {},
+        () = story => {}
+    }
+}
