@@ -94,7 +94,8 @@ impl Asking {
             (None, percent) if before.0.is_some() || before.1 == 0 => {
                 info!(%backend, percent, "the backend's agent has nothing against it any more");
             }
-            (None, percent) => info!(%backend, percent, "the backend's agent changes its share"),
+            // An agent that tells how idle it is says another number each time.
+            (None, percent) => debug!(%backend, percent, "the backend's agent changes its share"),
         }
     }
 }
