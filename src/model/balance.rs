@@ -6,8 +6,9 @@
 //! backend does not take its whole share.
 //!
 //! The tiers, from the first that has somebody *available*: backends that are no backups, backups, and, when nothing
-//! is available at all, every ready one (fail open). A tier whose backends are all available but *full* is not left for
-//! the next: there one waits. What may be taken is said in one place, [`PoolPlan::may_take`].
+//! is available at all, those that only traffic speaks against, then every ready one (fail open). A tier whose backends
+//! are all available but *full* is not left for the next: there one waits. What may be taken is said in one place,
+//! [`PoolPlan::may_take`].
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -93,9 +94,19 @@ impl PoolPlan {
     /// Whether somebody for whom a pick found nothing may be served when a slot is given back: there is a backend that
     /// may be tried and has a limit, so it must have been full. It may have room again by now.
     pub fn is_worth_waiting(&self, tried: &Tried) -> bool {
-        let opens = self.intent.when_down == WhenDown::Try && !self.is_up();
-        let may = |b: &BackendPlan| b.slots.is_some() && if opens { b.is_ready() } else { b.is_available() };
+        let is_up = self.is_up();
+        let may = |b: &BackendPlan| b.slots.is_some() && if is_up { b.is_available() } else { self.may_open(b) };
         self.backends.iter().enumerate().any(|(index, b)| may(b) && !tried.has(index))
+    }
+
+    /// Whether a backend may be tried while none is available.
+    pub fn may_open(&self, backend: &BackendPlan) -> bool {
+        backend.is_ready() && (self.opens() || backend.is_up())
+    }
+
+    /// Whether backends that are found down are tried while none is available.
+    fn opens(&self) -> bool {
+        self.intent.when_down == WhenDown::Try
     }
 
     /// Whether a backend is below its limit.
@@ -130,14 +141,13 @@ impl PoolPlan {
         if let Some(backup) = self.among(tried, ask, |b| b.backup && self.may_take(b)) {
             return Some(backup);
         }
-        // Nothing is available. A wrong probe must not take the site down, so what is ready is tried anyway.
-        let is_ready = |b: &BackendPlan| b.is_ready() && self.has_room(b);
-        let last = match self.intent.when_down {
-            WhenDown::Refuse => None,
-            WhenDown::Try => {
-                kept.filter(|index| is_ready(&self.backends[*index])).or_else(|| self.among(tried, ask, is_ready))
-            }
-        };
+        // Nothing is available. What only traffic speaks against is better than nothing, whoever threw it out: another
+        // pool may share it. And a wrong probe must not take the site down, so what is ready is tried anyway.
+        let is_up = |b: &BackendPlan| b.is_ready() && b.is_up() && self.has_room(b);
+        let is_ready = |b: &BackendPlan| self.opens() && b.is_ready() && self.has_room(b);
+        let stay = |fits: &dyn Fn(&BackendPlan) -> bool| kept.filter(|index| fits(&self.backends[*index]));
+        let last = stay(&is_up).or_else(|| self.among(tried, ask, is_up));
+        let last = last.or_else(|| stay(&is_ready)).or_else(|| self.among(tried, ask, is_ready));
         if last.is_some() {
             self.state.failed_open();
         }

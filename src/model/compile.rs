@@ -49,6 +49,7 @@ fn plan_pool(name: &PoolName, pool: &Arc<Pool>, previous: &Snapshot, live: &Live
             weight: backend.weight,
             admin: backend.admin,
             backup: backend.backup,
+            heeds_traffic: pool.ejection.is_some(),
             state: live.backend_on(&key, &backend.node),
             slots: (pool.max_connections > 0)
                 .then(|| live.slots(&SlotKey { pool: name.clone(), backend: key.clone() })),

@@ -82,6 +82,8 @@ pub struct BackendPlan {
     pub admin: Admin,
     /// Used only when no other is available.
     pub backup: bool,
+    /// Whether its pool takes what traffic found for evidence. Others that share the backend may.
+    pub heeds_traffic: bool,
     /// Live counters.
     pub state: Arc<BackendState>,
     /// What it has taken of the pool's limit, if there is one.
@@ -100,7 +102,12 @@ impl BackendPlan {
     /// Whether it may take something new: its owner wishes it, it has a weight, and nothing speaks against it: neither
     /// its checks, nor its agent, nor what traffic found of it and its node.
     pub fn is_available(&self) -> bool {
-        self.is_ready() && self.is_up() && !self.state.ejection().is_ejected()
+        self.is_ready() && self.is_up() && !self.is_ejected()
+    }
+
+    /// Whether it is left out for what traffic found of it.
+    pub fn is_ejected(&self) -> bool {
+        self.heeds_traffic && self.state.ejection().is_ejected()
     }
 
     /// Whether its owner wishes it to take something new, whatever its health: of what is not, nothing is tried.

@@ -7,7 +7,6 @@ use tracing::debug;
 
 use crate::model::balance::Tried;
 use crate::model::blame::Fault;
-use crate::model::intent::WhenDown;
 use crate::model::live::Lease;
 use crate::model::live::listener::Admitted;
 use crate::model::snapshot::PoolPlan;
@@ -66,9 +65,9 @@ pub(super) enum Found {
 
 /// Whether a flow may stay with its backend: it is available, or no other is either. `is_up` tells of the pool.
 pub(super) fn may_stay(pool: &PoolPlan, backend: u16, is_up: impl FnOnce() -> bool) -> bool {
-    pool.backends.get(usize::from(backend)).is_some_and(|backend| {
-        backend.is_available() || (pool.intent.when_down == WhenDown::Try && backend.is_ready() && !is_up())
-    })
+    pool.backends
+        .get(usize::from(backend))
+        .is_some_and(|backend| backend.is_available() || (pool.may_open(backend) && !is_up()))
 }
 
 /// Picks a backend for a flow and makes a socket to it. `current` is the one the flow has.

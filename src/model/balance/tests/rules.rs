@@ -191,6 +191,10 @@ proptest! {
             if let (Some(ramp), 0) = (&plan.backends[index].ramp, warmth) {
                 ramp.chill();
             }
+            if *warmth == 2 {
+                let rule = crate::model::intent::Ejection { failures: 1, time: Duration::from_secs(1) };
+                plan.backends[index].state.failed(&rule, || true);
+            }
         }
         let mut held = Vec::new();
         for (chance, source, tries) in asks {
@@ -202,11 +206,11 @@ proptest! {
             let tier: Vec<usize> = if available(false) || available(true) {
                 let backup = !available(false);
                 left.iter().filter(|(_, b)| b.backup == backup && b.is_available() && room(b)).map(|(n, _)| *n).collect()
-            } else if refuse {
-                Vec::new()
             } else {
                 let ready = |b: &BackendPlan| b.admin == Admin::Ready && b.weight > 0 && room(b);
-                left.iter().filter(|(_, b)| ready(b)).map(|(n, _)| *n).collect()
+                let among = |up: bool| left.iter().filter(|(_, b)| ready(b) && (b.is_up() || !up)).map(|(n, _)| *n).collect();
+                let up: Vec<usize> = among(true);
+                if up.is_empty() && !refuse { among(false) } else { up }
             };
             let is_full = plan.is_full(&tried);
             let ask = Ask { chance, source: client(u64::from(source % 8)), now: Duration::from_secs(1) };

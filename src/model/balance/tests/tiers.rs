@@ -1,6 +1,7 @@
 //! Backups, limits and failing open: which backends are asked at all.
 
 use super::*;
+use crate::model::intent::Ejection;
 
 #[test]
 fn a_full_pool_is_waited_for_and_its_backups_are_spared() {
@@ -51,4 +52,37 @@ fn failing_open_keeps_the_manner_of_the_rule() {
         let home = same.pick(&Tried::default(), &ask).unwrap().index;
         assert_eq!(plan.pick(&Tried::default(), &ask).unwrap().index, home, "every client stays at home");
     }
+}
+
+#[test]
+fn what_only_traffic_speaks_against_is_better_than_nothing_and_than_what_is_down() {
+    let rule = Ejection { failures: 1, time: Duration::from_secs(10) };
+    for when_down in [WhenDown::Refuse, WhenDown::Try] {
+        for balance in [Balance::RoundRobin, Balance::First, Balance::HashSource, Balance::LeastConnections] {
+            let (_live, plan) = pool(balance, &[1, 1], |p| p.when_down = when_down);
+            // Another pool that shares it may have thrown it out, whatever this one can spare.
+            plan.backends[1].state.failed(&rule, || true);
+            assert_eq!(shares(&plan, 100), [100, 0]);
+            down(&plan, 0);
+            assert_eq!(shares(&plan, 100), [0, 100], "{when_down:?} {balance:?}");
+            down(&plan, 1);
+            assert_eq!(plan.pick(&Tried::default(), &ask(0)).is_some(), when_down == WhenDown::Try);
+        }
+    }
+}
+
+#[test]
+fn a_pool_that_takes_traffic_for_no_evidence_keeps_what_another_threw_out() {
+    let (_live, plan) = pool(Balance::RoundRobin, &[1, 1], |p| p.ejection = None);
+    plan.backends[0].state.failed(&Ejection { failures: 1, time: Duration::from_secs(10) }, || true);
+    assert_eq!(shares(&plan, 100), [50, 50]);
+}
+
+#[test]
+fn one_that_only_traffic_speaks_against_is_waited_for() {
+    let (_live, plan) = pool(Balance::RoundRobin, &[1], |p| (p.max_connections, p.when_down) = (1, WhenDown::Refuse));
+    plan.backends[0].state.failed(&Ejection { failures: 1, time: Duration::from_secs(10) }, || true);
+    let held = plan.pick(&Tried::default(), &ask(0)).unwrap();
+    assert!(plan.pick(&Tried::default(), &ask(0)).is_none() && plan.is_worth_waiting(&Tried::default()));
+    drop(held);
 }
