@@ -72,7 +72,7 @@ impl PoolPlan {
     fn lease(&self, backend: &BackendPlan) -> Option<Lease> {
         let slot = match &backend.slots {
             None => None,
-            Some(slots) => Some(slots.take(self.intent.max_connections)?),
+            Some(slots) => Some(slots.take(self.limit_of(backend))?),
         };
         Some(Lease::within(backend.state.clone(), slot))
     }
@@ -111,7 +111,14 @@ impl PoolPlan {
 
     /// Whether a backend is below its limit.
     fn has_room(&self, backend: &BackendPlan) -> bool {
-        backend.slots.as_ref().is_none_or(|slots| slots.has_room(self.intent.max_connections))
+        backend.slots.as_ref().is_none_or(|slots| slots.has_room(self.limit_of(backend)))
+    }
+
+    /// How much a backend of a pool with a limit takes at once: its agent may wish less than the pool allows.
+    fn limit_of(&self, backend: &BackendPlan) -> u32 {
+        let most = self.intent.max_connections;
+        let wish = backend.agent.as_ref().and_then(|agent| agent.max_connections());
+        wish.map_or(most, |wish| wish.min(most))
     }
 
     /// Whether a backend may be given something new now: what every rule asks.

@@ -37,3 +37,17 @@ fn nothing_is_nothing_even_where_all_else_fails() {
         assert!(plan.pick(&Tried::default(), &ask(1)).is_none());
     }
 }
+
+#[test]
+fn what_it_says_of_connections_narrows_the_pools_limit_and_never_widens_it() {
+    let held = |limit, said| {
+        let (_live, plan) = pool(Balance::RoundRobin, &[1], |p| {
+            p.max_connections = limit;
+            p.agent = Some(Agent { port: 9, every: Duration::from_secs(1) });
+        });
+        plan.backends[0].agent.as_ref().unwrap().set_max_connections(said);
+        let held: Vec<_> = (0..9).map_while(|_| plan.pick(&Tried::default(), &ask(0))).collect();
+        held.len()
+    };
+    assert_eq!([held(5, 0), held(5, 3), held(5, 7), held(0, 3)], [5, 3, 5, 9]);
+}
