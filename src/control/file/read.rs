@@ -66,8 +66,19 @@ impl Faults {
 
     /// The keys of a map, each of which must be known.
     pub(super) fn keys<'n>(&mut self, node: &'n Node, known: &[&str], unserved: &[Unserved]) -> Option<Keys<'n>> {
+        self.keys_or("", node, known, unserved)
+    }
+
+    /// The same, where words may stand in their place: `words` says which, as in `none or `.
+    pub(super) fn keys_or<'n>(
+        &mut self,
+        words: &str,
+        node: &'n Node,
+        known: &[&str],
+        unserved: &[Unserved],
+    ) -> Option<Keys<'n>> {
         if !matches!(node.value, Value::Map(_) | Value::Nothing) {
-            self.expected(node, &format!("keys: {}", known.join(", ")));
+            self.expected(node, &format!("{words}keys: {}", known.join(", ")));
             return None;
         }
         let mut seen = HashMap::new();

@@ -155,7 +155,7 @@ impl Door<'_> {
             queue.length = 0;
             return;
         }
-        let Some(keys) = self.faults.keys(node, &["length", "wait"], &[]) else { return };
+        let Some(keys) = self.faults.keys_or("none or ", node, &["length", "wait"], &[]) else { return };
         if let Some(length) = keys.find("length").and_then(|node| self.faults.count(node, MOST)) {
             queue.length = length;
         }

@@ -30,7 +30,7 @@ impl Door<'_> {
         if let Some(node) = keys.find("bandwidth").filter(|node| !node.is("none")) {
             if protocol == Protocol::Udp {
                 self.faults.wrong(node, "is for connections; a udp listener has none: leave it out");
-            } else if let Some(keys) = self.faults.keys(node, &["connection", "total"], &[]) {
+            } else if let Some(keys) = self.faults.keys_or("none or ", node, &["connection", "total"], &[]) {
                 limits.connection_bandwidth = keys.find("connection").and_then(|node| self.bandwidth(node));
                 limits.bandwidth = keys.find("total").and_then(|node| self.bandwidth(node));
             }
@@ -39,7 +39,7 @@ impl Door<'_> {
     }
 
     fn per_source(&mut self, node: &Node, limits: &mut Limits) {
-        let Some(keys) = self.faults.keys(node, &["connections", "rate"], &[]) else { return };
+        let Some(keys) = self.faults.keys_or("none or ", node, &["connections", "rate"], &[]) else { return };
         if let Some(node) = keys.find("connections") {
             limits.per_source = self.faults.count(node, MOST).unwrap_or_default();
         }

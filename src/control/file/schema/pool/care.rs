@@ -20,7 +20,11 @@ const KINDS: [&str; 4] = ["http", "https", "grpc", "tcp"];
 impl Door<'_> {
     pub(super) fn probe(&mut self, node: &Node) -> Option<Probe> {
         let mut probe = Probe::default();
-        if let Value::Text(_) = node.value {
+        if let Value::Text(text) = &node.value {
+            if text == "http" || text == "https" {
+                self.faults.wrong(node, format_args!("does not say which path; write {{{text}: /healthz}}"));
+                return None;
+            }
             let grpc = || ProbeKind::Grpc { service: "".into(), port: None };
             let words = [("tcp", 0), ("grpc", 1), ("none", 2)];
             return match self.faults.choice(node, &words, &[]) {
@@ -30,7 +34,7 @@ impl Door<'_> {
             };
         }
         let known = ["http", "https", "grpc", "tcp", "host", "port", "every", "timeout", "fall", "rise"];
-        let keys = self.faults.keys(node, &known, &[])?;
+        let keys = self.faults.keys_or("none, tcp, grpc or ", node, &known, &[])?;
         let written = KINDS.into_iter().filter(|kind| has(node, kind)).collect::<Vec<_>>();
         if let [one, another, ..] = written[..] {
             self.faults.wrong(node, format_args!("has both {one}: and {another}:; keep one"));
@@ -115,7 +119,7 @@ impl Door<'_> {
     }
 
     pub(super) fn agent(&mut self, node: &Node) -> Option<Agent> {
-        let keys = self.faults.keys(node, &["port", "every"], &[])?;
+        let keys = self.faults.keys_or("none or ", node, &["port", "every"], &[])?;
         if keys.find("port").is_none() {
             self.faults.wrong(node, "has no port; write {port: 9777}, where each backend says how it is");
         }
@@ -128,7 +132,7 @@ impl Door<'_> {
         if node.is("none") {
             return None;
         }
-        let keys = self.faults.keys(node, &["failures", "time"], &[])?;
+        let keys = self.faults.keys_or("none or ", node, &["failures", "time"], &[])?;
         let mut ejection = Ejection::default();
         if let Some(failures) = keys.find("failures").and_then(|node| self.faults.whole(node, STREAK)) {
             ejection.failures = u32::try_from(failures).unwrap_or(1);
