@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_good_file_is_summed_up() {
         let text = "clusters: {home: {in_cluster: true}}\nlisteners: {a: {bind: 127.0.0.1:1, protocol: tcp, pool: p}}\n\
-             pools: {p: {backends: [127.0.0.1:1]}, q: {backends: [127.0.0.1:1]}}\n";
+             pools: {p: {backends: [192.0.2.1:1]}, q: {backends: [192.0.2.1:1]}}\n";
         let (good, out, err) = checked(text);
         assert!(good, "{err}");
         assert_eq!(

@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
 use super::Event;
-use crate::model::intent::{Backend, Intent, NamedBackend, Pool};
+use crate::model::intent::{Action, Backend, Intent, ListenerKey, NamedBackend, Pool, PoolName};
 use crate::model::problem::Problem;
 use ask::Resolver;
 use standing::{Known, Standing};
@@ -69,8 +69,10 @@ impl Names {
     ) -> Vec<Problem> {
         let mut wanted = BTreeSet::new();
         let mut problems = Vec::new();
+        let doors = doors(intent);
         for (name, pool) in intent.pools.iter_mut().filter(|(_, pool)| !pool.names.is_empty()) {
             let pool = Arc::make_mut(pool);
+            let own = doors.get(name).map(Vec::as_slice).unwrap_or_default();
             let mut is_complete = true;
             for named in pool.names.clone() {
                 wanted.insert(named.host.clone());
@@ -80,7 +82,14 @@ impl Names {
                         let told =
                             standing.trouble.as_ref().map(|trouble| format!("backend {}: {trouble}", named.host));
                         problems.extend(told.map(|reason| Problem::new(&pool.origin, reason)));
-                        add(pool, &named, standing);
+                        for (at, listener) in add(pool, &named, standing, own) {
+                            let reason = format!(
+                                "backend {}: its address {at} is where listener {listener} listens, which leads here, so \
+                                 it is left out; correct the name, or what answers for it",
+                                named.host
+                            );
+                            problems.push(Problem::new(&pool.origin, reason));
+                        }
                     }
                 }
             }
@@ -115,17 +124,43 @@ impl Names {
     }
 }
 
+/// A listener and what it is called.
+type Door = (ListenerKey, Arc<str>);
+
+/// Which listeners lead to each pool that asks for names. What a name stands for is said by strangers, and a listener
+/// that dialled itself would do so until nothing is left.
+fn doors(intent: &Intent) -> BTreeMap<PoolName, Vec<Door>> {
+    let mut doors = BTreeMap::<PoolName, Vec<_>>::new();
+    if intent.pools.values().all(|pool| pool.names.is_empty()) {
+        return doors;
+    }
+    for (key, listener) in &intent.listeners {
+        for route in &listener.routes {
+            if let Action::Forward(pool) = &route.action
+                && intent.pools.get(pool).is_some_and(|pool| !pool.names.is_empty())
+            {
+                doors.entry(pool.clone()).or_default().push((*key, listener.name.clone()));
+            }
+        }
+    }
+    doors
+}
+
 /// Appends a backend for each address, unless the pool has it already: two names may be one machine's, but the same
-/// name twice is one.
-fn add(pool: &mut Pool, named: &NamedBackend, standing: &Standing) {
+/// name twice is one. Gives back what was left out, as it is one of the pool's own listeners.
+fn add(pool: &mut Pool, named: &NamedBackend, standing: &Standing, own: &[Door]) -> Vec<(SocketAddr, Arc<str>)> {
+    let mut left_out = Vec::new();
     for ip in &standing.addresses {
         let NamedBackend { host, port, weight, admin, backup } = named.clone();
         let address = SocketAddr::new(*ip, port);
         let is_there = pool.backends.iter().any(|b| b.address == address && b.instance == host);
-        if !is_there {
+        if let Some((_, listener)) = own.iter().find(|(door, _)| door.is_at(address)) {
+            left_out.push((address, listener.clone()));
+        } else if !is_there {
             pool.backends.push(Backend { instance: host, weight, admin, backup, ..Backend::new(address) });
         }
     }
+    left_out
 }
 
 /// Looks a name up for ever, and tells each change.

@@ -53,7 +53,7 @@ async fn eventually(mut is_so: impl FnMut() -> bool) {
 
 fn yaml(port: u16) -> String {
     format!(
-        "listeners: {{a: {{bind: 127.0.0.1:{port}, protocol: http, pool: p}}}}\npools: {{p: {{backends: [127.0.0.1:1]}}}}\n"
+        "listeners: {{a: {{bind: 127.0.0.1:{port}, protocol: http, pool: p}}}}\npools: {{p: {{backends: [192.0.2.1:1]}}}}\n"
     )
 }
 

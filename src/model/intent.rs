@@ -82,6 +82,14 @@ impl ListenerKey {
             && a.is_ipv4() == b.is_ipv4()
             && (a.ip().is_unspecified() || b.ip().is_unspecified())
     }
+
+    /// Whether what is dialled at `address` comes in here, as far as it can be told by looking: a socket on all
+    /// addresses has those of loopback, and others that only its host knows.
+    pub fn is_at(self, address: SocketAddr) -> bool {
+        let (own, ip) = (self.address.ip(), address.ip().to_canonical());
+        self.address.port() == address.port()
+            && (own == ip || (own.is_unspecified() && own.is_ipv4() == ip.is_ipv4() && ip.is_loopback()))
+    }
 }
 
 /// What is spoken on a listener.

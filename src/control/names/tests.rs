@@ -318,3 +318,23 @@ async fn hundreds_of_names_take_turns() {
     eventually("all answered", || running.addresses("p").len() == 300).await;
     assert_eq!(running.problems(), Vec::<String>::new());
 }
+
+/// Names may be poisoned, or lead to the router's own address.
+#[tokio::test]
+async fn a_name_does_not_lead_a_listener_to_itself() {
+    let server = Server::start();
+    server.addresses("home.lan", &["10.0.0.1", "127.0.0.1", "192.0.2.10"]);
+    let running = Running::start(&server, &[]);
+    let mut file = loaded(&[("p", &["home.lan"]), ("q", &["home.lan"])]);
+    let text = "listeners:\n  all: {bind: 0.0.0.0:80, protocol: tcp, pool: p}\n  one: {bind: 192.0.2.10:81, protocol: tcp, \
+                pool: q}\npools: {p: {backends: []}, q: {backends: []}}\n";
+    file.fragment.listeners = crate::control::file::parse(text).unwrap().fragment.listeners;
+    let change = crate::control::file::watch::Change::Good(Box::new(file));
+    assert!(running.events.send(Event::File(change)).await.is_ok());
+    let all = ["home.lan=10.0.0.1:80*3", "home.lan=127.0.0.1:80*3", "home.lan=192.0.2.10:80*3"];
+    eventually("published", || running.addresses("q") == all).await;
+    assert_eq!(running.addresses("p"), [all[0], all[2]], "on all addresses is on those of loopback");
+    let told = "file: pool p: backend home.lan: its address 127.0.0.1:80 is where listener all listens, which leads here, so \
+                it is left out; correct the name, or what answers for it";
+    eventually("told", || running.problems() == [told]).await;
+}

@@ -169,6 +169,14 @@ impl Door<'_> {
             for route in &listener.routes {
                 if let Action::Forward(pool) = &route.action {
                     asked.entry(pool.clone()).or_default().push(key.transport);
+                    let mut backends = fragment.pools.get(pool).into_iter().flat_map(|pool| &pool.backends);
+                    if let Some(backend) = backends.find(|backend| key.is_at(backend.address)) {
+                        let at = self.places.get(&route.origin).copied().unwrap_or_default();
+                        let wrong =
+                            format!("pool {pool} has backend {}, which is this listener itself", backend.address);
+                        let why = "what it takes would come back to it for ever; name another address or port";
+                        self.faults.add(at, format!("{}: {wrong}: {why}", route.origin.object));
+                    }
                     let is_told = fragment.pools.get(pool).is_some_and(|pool| pool.send_proxy.is_some());
                     if is_told && key.transport == Transport::Udp {
                         let at = self.places.get(&route.origin).copied().unwrap_or_default();

@@ -62,7 +62,7 @@ async fn eventually(mut is_so: impl FnMut() -> bool) {
 
 fn yaml(port: u16) -> String {
     format!(
-        "listeners: {{a: {{bind: 127.0.0.1:{port}, protocol: tcp, pool: p}}}}\npools: {{p: {{backends: [127.0.0.1:1]}}}}\n"
+        "listeners: {{a: {{bind: 127.0.0.1:{port}, protocol: tcp, pool: p}}}}\npools: {{p: {{backends: [192.0.2.1:1]}}}}\n"
     )
 }
 
@@ -130,7 +130,7 @@ async fn a_renewed_certificate_is_read_anew() {
     };
     renew();
     let text = "listeners: {a: {bind: 127.0.0.1:1, protocol: https, pool: p, certificates: [{cert: keys/tls.crt, key: keys/tls.key}]}}\n\
-         pools: {p: {backends: [127.0.0.1:1]}}\n";
+         pools: {p: {backends: [192.0.2.1:1]}}\n";
     fs::write(at("sluice.yaml"), text).unwrap();
     let mut watched = Watched::start(&at("sluice.yaml")).settled().await;
     let first = load(&at("sluice.yaml")).unwrap();

@@ -212,10 +212,20 @@ fn mistakes_have_place_key_and_remedy() {
         (with_pool("send_proxy_protocol: v3"), "f.yaml:2:53", "write none, v1 or v2"),
         (with_pool("timeouts: {stal: 1s}"), "f.yaml:2:43", "did you mean \"stall\"?"),
         (
-            "listeners: {a: {bind: 127.0.0.1:1, protocol: udp, pool: p}}\n".to_owned()
+            "listeners: {a: {bind: 127.0.0.1:9, protocol: udp, pool: p}}\n".to_owned()
                 + &with_pool("send_proxy_protocol: v2"),
             "f.yaml:1:57",
             "listener a pool: pool p has send_proxy_protocol, which no datagram can carry; give udp a pool of its own",
+        ),
+        (
+            "listeners: {a: {bind: 127.0.0.1:1, protocol: tcp, pool: p}}\n".to_owned() + &with_pool("retries: 2"),
+            "f.yaml:1:57",
+            "listener a pool: pool p has backend 127.0.0.1:1, which is this listener itself: what it takes would come back",
+        ),
+        (
+            "listeners: {a: {bind: 0.0.0.0:1, protocol: http, pool: p}}\n".to_owned() + &with_pool("retries: 2"),
+            "f.yaml:1:56",
+            "pool p has backend 127.0.0.1:1, which is this listener itself",
         ),
     ];
     let mut unmet = String::new();
