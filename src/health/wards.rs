@@ -87,7 +87,7 @@ impl Wards {
             if backend.state.ejection().is_ejected() {
                 self.take_in(&backend.state, backend.address, now);
             }
-            let node = backend.state.node();
+            let node = &backend.node;
             if node.is_suspected() {
                 let ward = self.nodes.entry(Arc::as_ptr(node) as usize);
                 let ward = ward.or_insert_with(|| NodeWard {

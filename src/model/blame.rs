@@ -31,7 +31,7 @@ impl PoolPlan {
     pub fn blame(&self, backend: &BackendPlan, fault: Fault) {
         match fault {
             Fault::Silent(since) => backend.state.silent(since),
-            Fault::Refused => backend.state.node().answered(),
+            Fault::Refused => backend.node.answered(),
             Fault::NoWay | Fault::Broke => {}
         }
         let Some(rule) = &self.intent.ejection else { return };

@@ -8,8 +8,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::balance::{Maglev, Schedule, digest};
-use super::intent::{Action, Admin, Balance, Cert, Intent, Listener, ListenerKey, Pool, PoolName, Protocol, Route};
-use super::live::{AgentKey, BackendKey, Live, ProbeKey, RampKey, ServeKey, SlotKey};
+use super::intent::{
+    Action, Admin, Backend, Balance, Cert, Intent, Listener, ListenerKey, Pool, PoolName, Protocol, Route,
+};
+use super::live::{AgentKey, BackendKey, BackendState, Live, ProbeKey, RampKey, ServeKey, SlotKey};
 use super::map::Map;
 use super::problem::{Origin, Problem};
 use super::route::{Matcher, NameTable, RouteTable, Target};
@@ -20,6 +22,7 @@ use super::tls::TlsPlan;
 /// Compiles `intent`. `previous` lends what did not change, `live` the states.
 pub fn compile(intent: &Intent, previous: &Snapshot, live: &Live) -> (Snapshot, Vec<Problem>) {
     let mut problems = Vec::new();
+    let _placed = place(intent, previous, live);
     let pools: Map<_, _> =
         intent.pools.iter().map(|(name, pool)| (name.clone(), plan_pool(name, pool, previous, live))).collect();
     for pool in intent.pools.values() {
@@ -36,21 +39,36 @@ pub fn compile(intent: &Intent, previous: &Snapshot, live: &Live) -> (Snapshot, 
     (Snapshot { generation: previous.generation + 1, listeners, pools, certs }, problems)
 }
 
+/// Puts the backends of pools that changed onto the nodes that these name, before any plan looks: other pools may list
+/// the same backends, and all are to hear of the same machine. What it gives back keeps that until the plans do.
+fn place(intent: &Intent, previous: &Snapshot, live: &Live) -> Vec<Arc<BackendState>> {
+    let is_new = |name: &PoolName, pool: &Arc<Pool>| previous.pools.get(name).is_none_or(|plan| plan.intent != *pool);
+    let changed = intent.pools.iter().filter(|(name, pool)| is_new(name, pool));
+    let named = changed.flat_map(|(_, pool)| &pool.backends).filter(|backend| !backend.node.is_empty());
+    named.map(|backend| live.backend_on(&key_of(backend), &backend.node)).collect()
+}
+
+fn key_of(backend: &Backend) -> BackendKey {
+    BackendKey { address: backend.address, instance: backend.instance.clone() }
+}
+
 fn plan_pool(name: &PoolName, pool: &Arc<Pool>, previous: &Snapshot, live: &Live) -> Arc<PoolPlan> {
-    if let Some(same) = previous.pools.get(name).filter(|plan| plan.intent == *pool) {
+    if let Some(same) = previous.pools.get(name).filter(|plan| plan.intent == *pool && plan.is_in_place()) {
         return same.clone();
     }
     let newcomers = Newcomers::of(pool, previous.pools.get(name));
     let backends = pool.backends.iter().map(|backend| {
-        let key = BackendKey { address: backend.address, instance: backend.instance.clone() };
+        let key = key_of(backend);
         let digest = digest::of_backend(&key);
+        let state = live.backend(&key);
         BackendPlan {
             address: backend.address,
             weight: backend.weight,
             admin: backend.admin,
             backup: backend.backup,
             heeds_traffic: pool.ejection.is_some(),
-            state: live.backend_on(&key, &backend.node),
+            node: state.node(),
+            state,
             slots: (pool.max_connections > 0)
                 .then(|| live.slots(&SlotKey { pool: name.clone(), backend: key.clone() })),
             probe: pool.probe.as_ref().map(|probe| {

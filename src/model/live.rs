@@ -153,16 +153,18 @@ impl Live {
         self.backend_on(key, "")
     }
 
-    /// The state of a backend on this node; empty: its address stands for it. A backend does not move: the node it was
-    /// first asked with stays its own for as long as its state lives.
+    /// The state of a backend on this node; empty: nobody said which, and its address stands for it until somebody
+    /// does. Who names another node corrects what was said before.
     pub fn backend_on(&self, key: &BackendKey, node: &str) -> Arc<BackendState> {
-        self.backends.take(key, || {
-            let node = match node {
-                "" => NodeKey::Address(key.address.ip()),
-                name => NodeKey::Named(name.into()),
-            };
-            BackendState::new(self.shards, self.node(&node), self.trouble.clone())
-        })
+        let named = match node {
+            "" => NodeKey::Address(key.address.ip()),
+            name => NodeKey::Named(name.into()),
+        };
+        let state = self.backends.take(key, || BackendState::new(self.shards, self.node(&named), self.trouble.clone()));
+        if !node.is_empty() && *state.node().key() != named {
+            state.move_to(self.node(&named));
+        }
+        state
     }
 
     /// The state of a machine.

@@ -12,7 +12,9 @@ use tokio::sync::watch;
 use super::balance::{Maglev, Schedule};
 use super::intent::{Action, Admin, Cert, CertName, Listener, ListenerKey, Pool, PoolName};
 use super::live::agent::Objection;
-use super::live::{AgentState, BackendState, ListenerState, PoolState, ProbeState, Ramp, ServeState, SlotState};
+use super::live::{
+    AgentState, BackendState, ListenerState, NodeState, PoolState, ProbeState, Ramp, ServeState, SlotState,
+};
 use super::map::Map;
 use super::route::{NameTable, RouteTable, Target};
 use super::source::SourceTable;
@@ -86,6 +88,8 @@ pub struct BackendPlan {
     pub heeds_traffic: bool,
     /// Live counters.
     pub state: Arc<BackendState>,
+    /// The machine it runs on.
+    pub node: Arc<NodeState>,
     /// What it has taken of the pool's limit, if there is one.
     pub slots: Option<Arc<SlotState>>,
     /// The verdict of its checks, if it is checked.
@@ -96,6 +100,13 @@ pub struct BackendPlan {
     pub digest: u64,
     /// What its agent says, if it is asked.
     pub agent: Option<Arc<AgentState>>,
+}
+
+impl PoolPlan {
+    /// Whether its backends are still on the machines that it takes them to be on.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.backends.iter().all(|backend| backend.state.is_on(&backend.node))
+    }
 }
 
 impl BackendPlan {
@@ -118,13 +129,13 @@ impl BackendPlan {
     /// What its checks, its agent and its node say; a backend that nobody looks at is up.
     pub fn is_up(&self) -> bool {
         self.probe.as_ref().is_none_or(|p| p.is_up())
-            && !self.state.node().is_down()
+            && !self.node.is_down()
             && self.agent.as_ref().is_none_or(|agent| agent.objection() != Some(Objection::Down))
     }
 
     /// Whether its node may be down, so that another is the better choice.
     pub fn is_suspect(&self) -> bool {
-        self.state.node().is_suspected()
+        self.node.is_suspected()
     }
 
     /// How much of its weight it wishes to take now, as far as it has a word in that: 0 (nothing) to [`Self::WHOLE`].

@@ -52,7 +52,7 @@ impl Standing {
         }
         let verdict = backend.probe.as_ref().map(|probe| probe.verdict());
         match verdict {
-            _ if backend.state.node().is_down() => Self::NodeDown,
+            _ if backend.node.is_down() => Self::NodeDown,
             Some(Verdict::Down) => Self::ProbeFailed,
             _ if objection == Some(Objection::Down) => Self::AgentDown,
             _ if backend.weight == 0 => Self::WeightZero,
@@ -81,7 +81,7 @@ impl Standing {
             Self::AgentDrain | Self::AgentMaint | Self::AgentDown => {
                 backend.agent.as_ref()?.why().map(|why| why.to_string())
             }
-            Self::NodeDown => Some(format!("nothing on {} answers", backend.state.node().key())),
+            Self::NodeDown => Some(format!("nothing on {} answers", backend.node.key())),
             Self::Ejected => Some(format!("failed {} connections in a row", backend.state.ejection().streak().max(1))),
             _ => backend.probe.as_ref()?.reason().map(|reason| reason.to_string()),
         }
@@ -126,6 +126,7 @@ mod tests {
                 admin,
                 backup,
                 heeds_traffic: true,
+                node: state.node(),
                 state,
                 slots: None,
                 probe,
@@ -151,6 +152,7 @@ mod tests {
             admin,
             backup: false,
             heeds_traffic: true,
+            node: state.node(),
             state,
             probe: None,
             slots: None,

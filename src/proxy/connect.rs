@@ -61,7 +61,7 @@ pub(super) async fn connect(
 /// Opens a connection to one backend within the pool's connect timeout; success and failure are counted there. The
 /// relay gives it its keepalive later; who keeps it otherwise, does so himself.
 pub(super) async fn dial(pool: &PoolPlan, backend: &BackendPlan) -> io::Result<TcpStream> {
-    let since = backend.state.node().pulse();
+    let since = backend.node.pulse();
     match dial::dial(backend.address, pool.intent.timeouts.connect).await {
         Ok(stream) => {
             backend.state.connected();

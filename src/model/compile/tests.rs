@@ -184,3 +184,43 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_node_that_is_corrected_is_the_backends_own_at_once() {
+    let live = Live::new(1);
+    let mut other = Pool::new(Origin::new("test", "pool a"));
+    other.backends = [1, 2].map(|n| Backend::new(([10, 0, 0, 1], n).into())).into();
+    let other = Arc::new(other);
+    let on = |node: &str, previous: &Snapshot| {
+        // One that lists the same and says nothing of nodes.
+        let other = other.clone();
+        let mut pool = Pool::new(Origin::new("test", "pool p"));
+        pool.backends = [1, 2].map(|n| Backend { node: node.into(), ..Backend::new(([10, 0, 0, 1], n).into()) }).into();
+        let mut intent = Intent::default();
+        intent.pools.insert(PoolName::new("p"), Arc::new(pool));
+        intent.pools.insert(PoolName::new("a"), other);
+        compile(&intent, previous, &live).0
+    };
+    let backends = |snapshot: &Snapshot| {
+        let plan = &snapshot.pools[&PoolName::new("p")];
+        [0, 1].map(|n| (plan.backends[n].state.clone(), plan.backends[n].node.key().to_string()))
+    };
+    let first = on("", &Snapshot::default());
+    let [(state, node), _] = backends(&first);
+    assert_eq!(node, "10.0.0.1");
+    let second = on("pi-1", &first);
+    let third = on("pi-2", &second);
+    let [(same, node), (neighbour, _)] = backends(&third);
+    assert!(Arc::ptr_eq(&state, &same), "its counts go on");
+    assert_eq!((&*node, &*state.node().key().to_string()), ("pi-2", "pi-2"));
+    // Both are members there, so that the silence of one alone is not its machine's.
+    (0..2).for_each(|_| state.silent(state.node().pulse()));
+    assert!(!state.node().is_down());
+    neighbour.silent(state.node().pulse());
+    for pool in ["p", "a"] {
+        assert!(third.pools[&PoolName::new(pool)].backends.iter().all(|backend| !backend.is_up()), "{pool}");
+    }
+    let last = on("pi-2", &third);
+    let is_same = |pool: &str| Arc::ptr_eq(&last.pools[&PoolName::new(pool)], &third.pools[&PoolName::new(pool)]);
+    assert!(is_same("p") && is_same("a"), "taken over");
+}

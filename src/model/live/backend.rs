@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::ejection::EjectionState;
@@ -16,7 +17,7 @@ use crate::model::intent::Ejection;
 pub struct BackendState {
     shards: Sharded<BackendShard>,
     ejection: EjectionState,
-    node: Arc<NodeState>,
+    node: ArcSwap<NodeState>,
     trouble: Arc<Notify>,
 }
 
@@ -32,7 +33,7 @@ struct BackendShard {
 impl BackendState {
     pub(super) fn new(shards: usize, node: Arc<NodeState>, trouble: Arc<Notify>) -> Self {
         node.join();
-        Self { shards: Sharded::new(shards), ejection: EjectionState::default(), node, trouble }
+        Self { shards: Sharded::new(shards), ejection: EjectionState::default(), node: node.into(), trouble }
     }
 
     /// Whether traffic found it failing.
@@ -40,14 +41,25 @@ impl BackendState {
         &self.ejection
     }
 
-    /// The machine it runs on.
-    pub fn node(&self) -> &Arc<NodeState> {
-        &self.node
+    /// The machine it runs on. A pick reads it in its plan, which costs less.
+    pub fn node(&self) -> Arc<NodeState> {
+        self.node.load_full()
+    }
+
+    /// Whether this is its machine.
+    pub(in crate::model) fn is_on(&self, node: &Arc<NodeState>) -> bool {
+        Arc::ptr_eq(&self.node.load(), node)
+    }
+
+    /// Its owner says that it runs on another machine than was thought. Compile alone does.
+    pub(super) fn move_to(&self, node: Arc<NodeState>) {
+        node.join();
+        self.node.swap(node).leave();
     }
 
     /// A connect to it that began at `since` got no answer.
     pub fn silent(&self, since: Pulse) {
-        self.node.silent(std::ptr::from_ref(self).addr() as u64, since);
+        self.node.load().silent(std::ptr::from_ref(self).addr() as u64, since);
     }
 
     /// It failed real traffic: may throw it out; see [`EjectionState::failed`].
@@ -93,7 +105,7 @@ impl BackendState {
     /// A connection to it was opened.
     pub fn connected(&self) {
         self.shards.here().connects.add(1);
-        self.node.answered();
+        self.node.load().answered();
     }
 
     /// A connection to it could not be opened.
@@ -117,7 +129,7 @@ impl BackendState {
 
 impl Drop for BackendState {
     fn drop(&mut self) {
-        self.node.leave();
+        self.node.load().leave();
     }
 }
 
