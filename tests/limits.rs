@@ -223,6 +223,49 @@ async fn a_raised_limit_and_a_new_backend_serve_who_waits_already() {
 }
 
 #[tokio::test]
+async fn a_line_outlives_its_limit_and_its_pool() {
+    let echo = Peer::echo().await;
+    let asked = queued(&echo, 1, queue(10, 30_000));
+    let sluice = Sluice::start_with(2, asked.clone()).await;
+    let line = async |most: usize| {
+        let mut line = Vec::new();
+        for n in 1..=most {
+            let mut client = Wire::to(sluice.address(web()).await).await;
+            client.send([n as u8]).await;
+            eventually("it to wait", || (sluice.pool("site").queue().length() == n).then_some(())).await;
+            line.push(client);
+        }
+        line
+    };
+    let mut held = served(&sluice).await;
+    let free = asked.clone().change_pool("site", |pool| pool.max_connections = 0);
+    let waiting = line(5).await;
+    sluice.publish(&free.into());
+    for (n, mut client) in (1u8..).zip(waiting) {
+        assert_eq!(client.exactly(1).await, [n], "there is no limit any more");
+        client.finish().await;
+        client.end().await;
+    }
+    assert_eq!(sluice.pool("site").queue().length(), 0);
+    sluice.publish(&asked.clone().into());
+    let waiting = line(3).await;
+    let mut gone = asked.clone();
+    gone.0.pools.clear();
+    sluice.publish(&gone.into());
+    sluice.publish(&asked.into());
+    // Those of before come first, at once and not only when the first looks.
+    let begun = Instant::now();
+    for (n, mut next) in (1u8..).zip(waiting) {
+        held.finish().await;
+        held.end().await;
+        assert_eq!(next.exactly(1).await, [n]);
+        held = next;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert_eq!(sluice.pool("site").queue().length(), 0);
+}
+
+#[tokio::test]
 async fn a_backend_that_comes_up_serves_who_waits_already() {
     let (busy, sick) = (Peer::echo().await, Peer::echo().await);
     let asked = Asked::stream(&[busy.address, sick.address]).change_pool("site", |pool| {
