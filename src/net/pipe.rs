@@ -3,8 +3,8 @@
 //! A pipe holds a number of *slots*, one a page for its nominal size; spliced bytes take a slot a fragment, however
 //! small. So a large pipe is asked for, not for its bytes but for its slots: a network of 1,448-byte segments would
 //! fill the usual 16 with 23 KiB. Where the kernel gives less (its user has too many pages in pipes,
-//! `pipe-user-pages-soft`), where descriptors run out, or when a thread has lent its share, none is lent and the asker
-//! copies.
+//! `pipe-user-pages-soft`), where the process has opened as many as its limit of descriptors allows, or when a thread
+//! has lent its share, none is lent and the asker copies.
 //!
 //! A pipe that holds bytes is never lent again: they are another connection's. It is closed.
 
@@ -12,8 +12,11 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
+
+use super::reserve;
 
 /// The size asked for, in bytes. Measured on loopback: below 256 KiB splicing costs more, above 1 MiB nothing is won.
 const SIZE: usize = 512 * 1024;
@@ -41,6 +44,29 @@ struct Pool {
 struct Ends {
     read: OwnedFd,
     write: OwnedFd,
+    _slot: Slot,
+}
+
+/// Pipes open in the process, of which few are made and closed: who streams is lent one that was kept.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// One of the pipes that the process may have open; dropping it lets another be opened.
+#[derive(Debug)]
+struct Slot;
+
+impl Slot {
+    fn take(most: usize) -> io::Result<Self> {
+        let more = |open: usize| (open < most).then_some(open + 1);
+        OPEN.fetch_update(Relaxed, Relaxed, more)
+            .map_err(|_| io::Error::other("as many as descriptors allow are open"))?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Relaxed);
+    }
 }
 
 /// A pipe on loan. When it is dropped it goes back to its thread if it is empty, and is closed if it is not.
@@ -125,13 +151,15 @@ fn open() -> io::Result<Ends> {
     if !is_sigpipe_ignored() {
         return Err(io::Error::other("a splice into a closed socket would end the process"));
     }
+    static MOST: OnceLock<usize> = OnceLock::new();
+    let slot = Slot::take(*MOST.get_or_init(reserve::pipes))?;
     let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     // Refused above the limits of the kernel; what it has is read back.
     let _ = fcntl_setpipe_size(&write, SIZE);
     if fcntl_getpipe_size(write.as_fd())? < LEAST {
         return Err(io::Error::other("the kernel gives this user no larger pipe"));
     }
-    Ok(Ends { read, write })
+    Ok(Ends { read, write, _slot: slot })
 }
 
 /// Whether SIGPIPE is ignored. `send` can be told not to raise it, `splice` cannot. Rust's runtime ignores it before
@@ -213,6 +241,16 @@ pub(super) mod tests {
         assert!(Pipe::borrow().is_none());
         drop(lent);
         assert_eq!(standing(), (0, KEPT));
+    }
+
+    #[test]
+    fn the_process_opens_no_more_than_its_descriptors_allow() {
+        let most = OPEN.load(Relaxed) + 1000;
+        let taken: Vec<_> = std::iter::from_fn(|| Slot::take(most).ok()).collect();
+        assert!(taken.len() > 900 && Slot::take(OPEN.load(Relaxed)).is_err(), "{}", taken.len());
+        drop(taken);
+        assert!(Slot::take(most).is_ok());
+        assert!(reserve::pipes() * 2 <= crate::net::socket::descriptors() / 16);
     }
 
     #[test]

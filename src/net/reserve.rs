@@ -11,6 +11,17 @@ const FLOOR: u64 = 32;
 /// what some connections need beyond: pipes, waiting connections to backends, streams.
 const PART: u64 = 3;
 
+/// One descriptor in so many may be half a pipe: half of the eighth for what connections need beyond.
+const PIPED: u64 = 16;
+
+/// The pipes that all threads together may have open, so that those who read slowly take none of what was reserved for
+/// others.
+pub(super) fn pipes() -> usize {
+    getrlimit(Resource::Nofile)
+        .current
+        .map_or(usize::MAX, |most| usize::try_from(most / PIPED / 2).unwrap_or(usize::MAX))
+}
+
 /// The connections of clients that the process has descriptors for, a backend for each included, and a reserve left
 /// for everything else. `None`: there is no limit.
 pub fn connections() -> Option<usize> {
