@@ -1,9 +1,10 @@
 //! Socket to pipe and pipe to socket, without a copy through user space (splice(2)).
 //!
-//! Theory: `EAGAIN` from a splice into a pipe cannot tell an empty socket from a full pipe, and only the first may clear
-//! the socket's readiness, or its bytes would wait for an event that never comes. So bytes go in while the pipe is empty
-//! and out while it is not: then `EAGAIN` can only mean the socket, either way. A splice out that takes less than the
-//! pipe holds has met a full socket too, which saves the call that would say so.
+//! Theory: `EAGAIN` from a splice into a pipe cannot tell an empty socket from a full pipe, so bytes go in while the pipe
+//! is empty and out while it is not. Going in, a splice that finds nothing still does not say why: it stops before urgent
+//! data as it does at the end of a stream, with `EAGAIN` or 0 bytes, whatever lies behind (RFC 6093). So it is a read
+//! that says: it passes urgent data over, knows the end, and is what clears the socket's readiness. A splice out that
+//! takes less than the pipe holds has met a full socket, which saves the call that would say so.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -16,8 +17,8 @@ use super::pipe::Pipe;
 
 const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
 
-/// Fills an empty pipe from the socket with at most `most` bytes; 0: the peer has sent all. Pending: nothing is there,
-/// and the task is woken when something is.
+/// Fills an empty pipe from the socket with at most `most` bytes. 0: none that can be spliced; a read tells whether
+/// there is something else, an end or nothing. Pending: nothing is there, and the task is woken when something is.
 ///
 /// # Errors
 /// What `splice` says; `InvalidInput` where the kernel cannot splice this socket.
@@ -28,18 +29,17 @@ pub(super) fn poll_in(
     most: usize,
 ) -> Poll<io::Result<usize>> {
     debug_assert_eq!(pipe.held(), 0, "into an empty pipe alone");
-    loop {
-        ready!(source.poll_read_ready(cx))?;
-        let most = most.min(pipe.room());
-        let into = pipe.ends().ok_or(io::ErrorKind::BrokenPipe)?.1;
-        match source.try_io(Interest::READABLE, || Ok(splice(source, None, into, None, most, FLAGS)?)) {
-            Ok(bytes) => {
-                pipe.filled(bytes);
-                return Poll::Ready(Ok(bytes));
-            }
-            Err(error) if is_passing(&error) => {}
-            Err(error) => return Poll::Ready(Err(error)),
+    ready!(source.poll_read_ready(cx))?;
+    let most = most.min(pipe.room());
+    let into = pipe.ends().ok_or(io::ErrorKind::BrokenPipe)?.1;
+    // Not by the runtime, which would take `EAGAIN` for an empty socket.
+    match splice(source, None, into, None, most, FLAGS).map_err(io::Error::from) {
+        Ok(bytes) => {
+            pipe.filled(bytes);
+            Poll::Ready(Ok(bytes))
         }
+        Err(error) if is_passing(&error) => Poll::Ready(Ok(0)),
+        Err(error) => Poll::Ready(Err(error)),
     }
 }
 

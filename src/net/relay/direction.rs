@@ -249,7 +249,8 @@ impl Direction {
         }
     }
 
-    /// Fills the pipe: with how many bytes. `None`: the kernel cannot splice this socket, and it is copied from now on.
+    /// Fills the pipe: with how many bytes. `None`: there are none to be spliced, and a copy shows what there is; for
+    /// good where the kernel cannot splice this socket.
     fn poll_splice(
         &mut self,
         cx: &mut Context<'_>,
@@ -259,22 +260,21 @@ impl Direction {
         smalls: u8,
     ) -> Poll<Result<Option<usize>, Fault>> {
         match ready!(splice::poll_in(cx, source, &mut pipe, most)) {
-            Ok(0) => self.phase = Phase::SourceEnded,
+            Ok(0) => Poll::Ready(Ok(None)),
             Ok(read) => {
                 self.held = Held::Piped(pipe);
                 self.gait = match if read < SMALL { smalls + 1 } else { 0 } {
                     SMALLS.. => Gait::Walk(0),
                     smalls => Gait::Stream(smalls),
                 };
-                return Poll::Ready(Ok(Some(read)));
+                Poll::Ready(Ok(Some(read)))
             }
             Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
                 self.gait = Gait::WalkOnly;
-                return Poll::Ready(Ok(None));
+                Poll::Ready(Ok(None))
             }
-            Err(error) => return Poll::Ready(Err(Fault::Source(error))),
+            Err(error) => Poll::Ready(Err(Fault::Source(error))),
         }
-        Poll::Ready(Ok(Some(0)))
     }
 
     /// Lets the kernel hold little for the sink. Only for those where it matters, so that a short connection costs no

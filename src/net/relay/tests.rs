@@ -348,4 +348,34 @@ async fn a_pace_slower_than_the_times_ends_nothing() {
     assert!(matches!(end, End::Done), "{end:?}");
 }
 
+/// Both ends of a connection.
+async fn wire() -> (TcpStream, TcpStream) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (ours, listener.accept().await.unwrap().0)
+}
+
+#[tokio::test]
+async fn urgent_data_in_a_stream_is_passed_over_and_what_follows_it_comes() {
+    let ((mut client, mut inner_client), (mut inner_backend, mut backend)) = (wire().await, wire().await);
+    let mut spliced = 0;
+    let relayed = relay(&mut inner_client, &mut inner_backend, Options::new(all(HOUR)), |m| spliced += m.spliced_up);
+    let story = async {
+        let mut got = vec![0; 4 << 20];
+        let (sent, taken) = tokio::join!(client.write_all(&[7; 4 << 20]), backend.read_exact(&mut got));
+        sent.and(taken).unwrap();
+        socket2::SockRef::from(&client).send_out_of_band(b"!").unwrap();
+        client.write_all(b"what follows").await.unwrap();
+        // The client waits for an answer, so nothing more comes that would wake the relay.
+        backend.read_exact(&mut got[..12]).await.unwrap();
+        assert_eq!(&got[..12], b"what follows");
+        drop((client, backend));
+    };
+    let tasks = LocalSet::new();
+    let both = tasks.run_until(async { tokio::join!(relayed, story) });
+    let (end, ()) = tokio::time::timeout(Duration::from_secs(10), both).await.unwrap();
+    assert!(matches!(end, End::Done), "{end:?}");
+    assert!(spliced > 0);
+}
+
 mod oracle;
