@@ -46,14 +46,15 @@ pub(super) async fn carry(
         return;
     };
     // In a room of its own, given back before the relay: a connection at rest shall not keep what dialling needed.
-    let reaching = Box::pin(reach(&worker, &connection, &client, &mut pool, spoken));
-    let reached = tokio::select! {
-        biased;
-        reached = reaching => reached,
-        // Nobody waits for the backend any more, nor for a place in the line.
-        () = socket::gone(&client) => Err(Outcome::ClientGone),
-    };
-    let (reached, options) = match reached {
+    let reaching = Box::pin(async {
+        tokio::select! {
+            biased;
+            reached = reach(&worker, &connection, &client, &mut pool, spoken) => reached,
+            // Nobody waits for the backend any more, nor for a place in the line.
+            () = socket::gone(&client) => Err(Outcome::ClientGone),
+        }
+    });
+    let (reached, options) = match reaching.await {
         Ok(reached) => reached,
         Err(outcome) => {
             debug!(listener = %connection.key, pool = %pool.name, client = %connection.peer, ?outcome, "no backend: closed");
