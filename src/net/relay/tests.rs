@@ -359,7 +359,9 @@ async fn wire() -> (TcpStream, TcpStream) {
 async fn urgent_data_in_a_stream_is_passed_over_and_what_follows_it_comes() {
     let ((mut client, mut inner_client), (mut inner_backend, mut backend)) = (wire().await, wire().await);
     let mut spliced = 0;
-    let relayed = relay(&mut inner_client, &mut inner_backend, Options::new(all(HOUR)), |m| spliced += m.spliced_up);
+    let relayed = async {
+        relay(&mut inner_client, &mut inner_backend, options(HOUR), |moved| spliced += moved.spliced_up).await
+    };
     let story = async {
         let mut got = vec![0; 4 << 20];
         let (sent, taken) = tokio::join!(client.write_all(&[7; 4 << 20]), backend.read_exact(&mut got));
