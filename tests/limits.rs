@@ -353,10 +353,10 @@ async fn a_bulk_transfer_goes_at_the_rate_of_its_connection_and_of_its_listener(
     }
     sluice.publish(&limited(&source, Limits { bandwidth: rate, ..Limits::default() }).into());
     let (one, two) = tokio::join!(download(&sluice, RATE / 2), download(&sluice, RATE / 2));
-    // Together a second's worth; who begins later may still be growing into its share when the other is done.
-    let (first, last) = (one.min(two), one.max(two));
-    assert!(first > Duration::from_millis(550), "{first:?}");
-    assert!(last > Duration::from_millis(850) && last < Duration::from_millis(1600), "{last:?}");
+    // Who is first has the slack, and is ahead by the other's first small turns.
+    assert!(one.min(two) > Duration::from_millis(600), "{one:?} {two:?}");
+    let both = one.max(two);
+    assert!(both > Duration::from_millis(800) && both < Duration::from_millis(1600), "{one:?} {two:?}");
 }
 
 #[tokio::test]

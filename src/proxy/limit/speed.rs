@@ -1,11 +1,11 @@
 //! Bandwidth of one connection and of a listener: what is over it waits.
 //!
-//! Theory: a relay asks for an allowance before it reads and is given a *grant*: a packet at first, then twice the last
-//! one, up to a *quantum*, some milliseconds' worth. It is paid for when it is given, at the connection's own rate and at
-//! the listener's (`model::live::quota`), and whoever pays in the future waits until that has come. Because the first is
-//! so small, those who connect and send nothing take next to nothing from those who do. So each of many that share a rate has its turn in the order it asked,
-//! is woken once a turn, and together they get what the rate says, whatever their number. What was not used of a grant
-//! stays with the connection, and is given back at its end.
+//! Theory: a relay asks for an allowance before it reads and is given a *grant*: a packet at first, then [`GROWTH`]
+//! times the last one, up to a *quantum*, some milliseconds' worth. It is paid for when it is given, at the connection's
+//! own rate and at the listener's (`model::live::quota`), and whoever pays in the future waits until that has come.
+//! Because the first is so small, those who connect and send nothing take next to nothing from those who do. So each of
+//! many that share a rate has its turn in the order it asked, is woken once a turn, and together they get what the rate
+//! says, whatever their number. What was not used of a grant stays with the connection, and is given back at its end.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -27,6 +27,9 @@ use crate::proxy::Worker;
 const TURN: Duration = Duration::from_millis(20);
 /// The least quantum: a packet, since a slow rate in fewer bytes would wake for each of them.
 const LEAST: u64 = 1460;
+/// A grant that was used up is followed by one so many times as large. So a newcomer has its full share after two or
+/// three turns; doubled, it lags behind those who stream by six of theirs.
+const GROWTH: u64 = 8;
 /// The largest quantum.
 const MOST: u64 = 256 * 1024;
 /// What was not used in this time is made up for: a timer that was late costs no bandwidth, a quiet hour gives none.
@@ -141,7 +144,7 @@ impl Pace for Paced {
             if lane.left > 0 {
                 return Poll::Ready(usize::try_from(lane.left).unwrap_or(usize::MAX));
             }
-            lane.grant = (2 * lane.grant).clamp(LEAST, speed.quantum);
+            lane.grant = (GROWTH * lane.grant).clamp(LEAST, speed.quantum);
             lane.left = lane.grant;
             lane.wait(speed.pay(from, lane.grant));
         }
