@@ -103,9 +103,14 @@ impl ListenerState {
         *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = socket;
     }
 
-    /// A connection was refused, or a datagram that would have begun a flow.
+    /// A connection was refused.
     pub fn refuse(&self, why: Refusal) {
-        self.shards.here().refused[why as usize].add(1);
+        self.refuse_many(why, 1);
+    }
+
+    /// So many datagrams that would have begun a flow were refused, which the kernel may hand over in one piece.
+    pub fn refuse_many(&self, why: Refusal, datagrams: u64) {
+        self.shards.here().refused[why as usize].add(datagrams);
     }
 
     /// Payload from clients and to clients that was copied, counted as it flows.

@@ -240,7 +240,7 @@ impl Plane {
             Some(_) => None,
         };
         if let Some(why) = refusal {
-            self.state.refuse(why);
+            self.state.refuse_many(why, datagrams);
             return None;
         }
         let Some(pool) = self.pool.clone() else { return self.unserved(datagrams) };
@@ -249,7 +249,7 @@ impl Plane {
         let held = match limit::admit_flow(&self.worker, &self.state, &limits, source) {
             Ok(held) => held,
             Err(why) => {
-                self.state.refuse(why);
+                self.state.refuse_many(why, datagrams);
                 return None;
             }
         };
@@ -262,7 +262,7 @@ impl Plane {
             Found::Backend(reached) => reached,
             Found::Nothing | Found::Same => return self.unserved(datagrams),
             Found::Exhausted => {
-                self.state.refuse(Refusal::Capacity);
+                self.state.refuse_many(Refusal::Capacity, datagrams);
                 return None;
             }
         };
@@ -279,7 +279,11 @@ impl Plane {
             _taken: self.share.take(),
         };
         let id = self.flows.open(key, flow, self.now)?;
-        self.watch(id)
+        let watched = self.watch(id);
+        if watched.is_none() {
+            self.state.refuse_many(Refusal::Capacity, datagrams);
+        }
+        watched
     }
 
     fn watch(&mut self, id: FlowId) -> Option<FlowId> {
@@ -288,7 +292,6 @@ impl Plane {
             return Some(id);
         }
         // Without watching, replies would be lost.
-        self.state.refuse(Refusal::Capacity);
         self.end(id, Outcome::NoBackend);
         None
     }
