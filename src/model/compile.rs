@@ -16,7 +16,7 @@ use super::map::Map;
 use super::problem::{Origin, Problem};
 use super::route::{Matcher, NameTable, RouteTable, Target};
 use super::snapshot::{BackendPlan, ListenerPlan, PoolPlan, Snapshot};
-use super::source::SourceTable;
+use super::source::{RangeSet, SourceTable};
 use super::tls::TlsPlan;
 
 /// Compiles `intent`. `previous` lends what did not change, `live` the states.
@@ -174,6 +174,7 @@ fn plan_listener(
         routes,
         names,
         sources: SourceTable::new(&listener.sources),
+        proxies: RangeSet::new(&listener.proxies),
         tls,
         state: live.listener(&key),
         unrouted: live.serve(&ServeKey { listener: listener.name.clone(), pool: None }),

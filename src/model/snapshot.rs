@@ -17,7 +17,7 @@ use super::live::{
 };
 use super::map::Map;
 use super::route::{NameTable, RouteTable, Target};
-use super::source::SourceTable;
+use super::source::{RangeSet, SourceTable};
 use super::tls::TlsPlan;
 
 /// Everything the data plane reads.
@@ -46,6 +46,8 @@ pub struct ListenerPlan {
     pub names: NameTable,
     /// Which sources may connect.
     pub sources: SourceTable,
+    /// Sources whose connections begin with a PROXY protocol header; none: nobody's do.
+    pub proxies: RangeSet,
     /// Certificates, for `https`.
     pub tls: Option<TlsPlan>,
     /// Live counters.

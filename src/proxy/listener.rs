@@ -58,11 +58,10 @@ enum Admission {
 /// Admits a peer, where it is a proxy only to name its client.
 fn admission_of_peer(snapshot: &Snapshot, key: &ListenerKey, peer: SocketAddr) -> Admission {
     match snapshot.listeners.get(key) {
-        Some(plan) if !plan.intent.proxies.is_empty() => {
-            let ip = peer.ip().to_canonical();
-            let is_proxy = plan.intent.proxies.iter().any(|range| range.contains(&ip));
-            if is_proxy { Admission::Introduced } else { Admission::Refused(Refusal::NotAProxy) }
-        }
+        Some(plan) if !plan.proxies.is_empty() => match plan.proxies.contains(peer.ip()) {
+            true => Admission::Introduced,
+            false => Admission::Refused(Refusal::NotAProxy),
+        },
         _ => admission(snapshot, key, peer),
     }
 }
