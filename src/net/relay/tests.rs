@@ -380,4 +380,20 @@ async fn urgent_data_in_a_stream_is_passed_over_and_what_follows_it_comes() {
     assert!(spliced > 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_lasts_gets_keepalive_and_a_short_one_is_spared_the_calls() {
+    let ((client, mut inner_client), (mut inner_backend, backend)) = (wire().await, wire().await);
+    let seen = socket2::SockRef::from(&inner_backend).try_clone().unwrap();
+    let relayed = async { relay(&mut inner_client, &mut inner_backend, options(HOUR), |_| {}).await };
+    let story = async {
+        sleep(Duration::from_secs(1)).await;
+        assert!(!seen.keepalive().unwrap());
+        sleep(HOUR / 2).await;
+        assert!(seen.keepalive().unwrap(), "set without a byte that moved");
+        drop((client, backend));
+    };
+    let (end, ()) = LocalSet::new().run_until(async { tokio::join!(relayed, story) }).await;
+    assert!(matches!(end, End::Done), "{end:?}");
+}
+
 mod oracle;
