@@ -110,13 +110,14 @@ async fn many_at_once_from_one_client_all_come_in_order() {
 async fn tcp_and_udp_share_a_port() {
     let backend = Answering::named("udp:").await;
     let echo = support::Peer::echo().await;
-    let sluice = Sluice::start(datagrams(dns(), &[backend.address])).await;
-    let address = sluice.address(dns()).await;
-    let both = datagrams(dns(), &[backend.address])
+    // An address of its own, whose ports no other test takes meanwhile.
+    let key = ListenerKey::udp("127.0.0.77:0".parse().unwrap());
+    let sluice = Sluice::start(datagrams(key, &[backend.address])).await;
+    let address = sluice.address(key).await;
+    let both = datagrams(key, &[backend.address])
         .listener(ListenerKey::tcp(address), "dns", Protocol::Tcp, vec![route("*", "/", "stream")])
         .pool("stream", pool(&[echo.address]));
     assert_eq!(sluice.publish(&both.into()), []);
-    // Some connection of another test may have the port for a moment; the supervisor tries again.
     let listener = sluice.listener(ListenerKey::tcp(address));
     eventually("the port", || (listener.socket() == Socket::Open(address)).then_some(())).await;
     assert_eq!(Client::of(address).await.ask(b"x").await, b"udp:x");
