@@ -22,7 +22,9 @@ use crate::net::{socket, splice};
 
 /// The most a direction moves in one turn, in bytes, give or take a pipe.
 const TURN: usize = 512 * 1024;
-/// Reads in a row that fill the shared buffer make a stream.
+/// The most that one copy between bare sockets reads: what a slow sink leaves of it is all the memory it costs.
+const STEP: usize = 16 * 1024;
+/// Reads in a row of all that was asked for make a stream.
 const FULL: u8 = 2;
 /// A splice of fewer bytes is not worth its calls …
 const SMALL: usize = 16 * 1024;
@@ -230,6 +232,8 @@ impl Direction {
         sink: &mut W,
         most: usize,
     ) -> Poll<Result<usize, Fault>> {
+        let bare = source.bare().is_some() && sink.bare().is_some();
+        let most = most.min(if bare { STEP } else { BUFFER });
         match ready!(poll_copy(cx, source, sink, most, &mut self.copied))? {
             Copied::Ended => {
                 self.phase = Phase::SourceEnded;
@@ -238,8 +242,7 @@ impl Direction {
             Copied::Read(read, left) => {
                 self.held = left.map_or(Held::Nothing, Held::Bytes);
                 if let Gait::Walk(full) = self.gait {
-                    let bare = source.bare().is_some() && sink.bare().is_some();
-                    self.gait = match if read == BUFFER && bare { full + 1 } else { 0 } {
+                    self.gait = match if read == STEP && bare { full + 1 } else { 0 } {
                         FULL.. => Gait::Stream(0),
                         full => Gait::Walk(full),
                     };
