@@ -194,7 +194,9 @@ async fn an_agent_takes_its_backend_out_and_puts_it_back() {
     let state = edge.plan().backends[0].agent.clone().unwrap();
     for (line, available) in [("drain\n", false), ("up\n", false), ("ready\n", true), ("down # full\n", false)] {
         agent.line.send_replace(line);
-        eventually(line, || (edge.is_available(0) == available).then_some(())).await;
+        // Each backend asks for itself: one may have heard it before the other.
+        let heard = || edge.is_available(0) == available && edge.is_available(1) == available;
+        eventually(line, || heard().then_some(())).await;
     }
     eventually("the reason", || state.why().filter(|why| **why == *"full")).await;
     edge.echo().await.unwrap();
