@@ -7,7 +7,7 @@
 //! their buffer or pipe only while bytes are in it.
 //!
 //! A turn moves a bounded number of bytes, then the thread looks for what came for its other connections: the runtime's
-//! own budget counts calls, and a call may move half a megabyte.
+//! own budget counts calls, whatever they move.
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
