@@ -17,6 +17,7 @@ use crate::health;
 use crate::model::live::Live;
 use crate::model::live::listener::Socket;
 use crate::model::snapshot::Snapshots;
+use crate::net::memory;
 use crate::observe::Pages;
 use crate::observe::admin::{self, Address};
 use crate::proxy::{self, Proxy};
@@ -42,6 +43,9 @@ pub struct App {
 /// When the admin port or a thread cannot be had. A listener that cannot be bound is no error: the others serve, and
 /// readiness names it if it is essential.
 pub fn start(settings: &Settings, loaded: Loaded, path: Option<std::path::PathBuf>) -> anyhow::Result<App> {
+    if let Err(error) = memory::avoid_huge_pages() {
+        tracing::warn!(%error, "cannot do without huge pages: more memory is taken than needed");
+    }
     let address: Address = settings.admin.parse().context("process.admin")?;
     let listening = admin::bind(&address).context("process.admin")?;
     let admin = listening.address().clone();

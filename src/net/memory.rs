@@ -1,4 +1,8 @@
-//! How much memory the process takes, read from /proc. What is too much is for others to say.
+//! How much memory the process takes, and in what pages. What is too much is for others to say.
+
+#![allow(unsafe_code, reason = "prctl")]
+
+use std::io;
 
 /// Bytes resident now, as the kernel counts them. `None` where `/proc` does not say. Costs a read of some 20 µs.
 pub fn resident() -> Option<u64> {
@@ -8,9 +12,31 @@ pub fn resident() -> Option<u64> {
     kib.checked_mul(1024)
 }
 
+/// Has the process use pages of the usual size alone, from now on. The allocator asks for huge ones, and the kernel
+/// then makes memory resident by 2 MiB: up to 40 % more than 5,000 connections use, for no CPU time that could be
+/// measured.
+///
+/// # Errors
+/// What `prctl` says (`PR_SET_THP_DISABLE`); the process then takes more memory, and is as right as before.
+pub fn avoid_huge_pages() -> io::Result<()> {
+    let (yes, unused): (libc::c_ulong, libc::c_ulong) = (1, 0);
+    // SAFETY: the call takes no pointer; this operation wants its last three arguments to be 0.
+    match unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, yes, unused, unused, unused) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn huge_pages_can_be_done_without() {
+        avoid_huge_pages().unwrap();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        assert!(status.contains("THP_enabled:\t0"), "{status}");
+    }
 
     #[test]
     fn memory_that_is_touched_is_resident() {
