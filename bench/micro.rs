@@ -48,6 +48,7 @@ fn intent(routes: usize) -> Intent {
         alpn: Vec::new(),
         path: PathMatch::Prefix("/api/v1".into()),
         action: Action::Forward(name(n)),
+        filters: None,
         origin: origin.clone(),
     };
     let pool = |n: usize| {

@@ -6,6 +6,7 @@
 pub mod balance;
 pub mod blame;
 pub mod compile;
+pub mod filter;
 pub mod histogram;
 pub mod host;
 pub mod intent;

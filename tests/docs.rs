@@ -165,6 +165,7 @@ fn pages_with_everything() -> Pages {
         alpn: Vec::new(),
         path: PathMatch::any(),
         action: Action::Forward(pool.clone()),
+        filters: None,
         origin: origin.clone(),
     };
     let key = ListenerKey::tcp(SocketAddr::from(([127, 0, 0, 1], 8080)));

@@ -48,6 +48,7 @@ fn listener(name: &str, protocol: Protocol, routes: &[(&str, &str, &str)]) -> Ar
         alpn: Vec::new(),
         path: PathMatch::Prefix((*path).into()),
         action: Action::Forward(PoolName::new(*pool)),
+        filters: None,
         origin: origin.clone(),
     };
     Arc::new(Listener {

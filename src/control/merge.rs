@@ -91,7 +91,7 @@ fn overlap(key: ListenerKey, later: &Listener, first: ListenerKey, held: &Origin
 type Slot<'f> = (&'f HostPattern, &'f [Arc<str>], u8, &'f str);
 
 fn slot(route: &Route) -> Slot<'_> {
-    let Route { host, alpn, path, action: _, origin: _ } = route;
+    let Route { host, alpn, path, action: _, filters: _, origin: _ } = route;
     match path {
         PathMatch::Exact(path) => (host, alpn, 0, path),
         // The route table makes no difference between /foo and /foo/ either.
@@ -197,7 +197,7 @@ fn free_routes<'f>(
                 taken.insert(slot(route), route);
                 free.push(route);
             }
-            Some(first) if first.action == route.action => {}
+            Some(first) if first.action == route.action && first.filters == route.filters => {}
             // Nobody asked for it: whoever has the host's root keeps broader routes out as well.
             Some(_) if route.action == Action::NotFound => {}
             Some(first) if matches!(listener.protocol, Protocol::Tcp | Protocol::Udp) => problems.push(Problem::new(

@@ -8,8 +8,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::balance::{Maglev, Schedule, digest};
+use super::filter::FilterPlan;
 use super::intent::{
-    Action, Admin, Backend, Balance, Cert, Intent, Listener, ListenerKey, Pool, PoolName, Protocol, Route,
+    Action, Admin, Backend, Balance, Cert, Filters, Intent, Listener, ListenerKey, PathMatch, Pool, PoolName, Protocol,
+    Route,
 };
 use super::live::{AgentKey, BackendKey, BackendState, Live, ProbeKey, RampKey, ServeKey, SlotKey};
 use super::map::Map;
@@ -189,7 +191,7 @@ fn plan_routes(listener: &Listener, live: &Live, problems: &mut Vec<Problem>) ->
         match Matcher::new(&route.path) {
             Err(reason) => problems.push(Problem::new(&route.origin, reason)),
             Ok(matcher) => {
-                if !table.add(&route.host, matcher, targets.of(route, &listener.name, live)) {
+                if !table.add(&route.host, matcher, targets.of(route, &listener.name, live, problems)) {
                     problems.push(Problem::new(
                         &route.origin,
                         format!("{} {} is taken by an earlier route on {}", route.host, route.path, listener.name),
@@ -205,7 +207,7 @@ fn plan_names(listener: &Listener, live: &Live, problems: &mut Vec<Problem>) -> 
     let mut table = NameTable::default();
     let mut targets = Targets::default();
     for route in &listener.routes {
-        if !table.add(&route.host, &route.alpn, targets.of(route, &listener.name, live)) {
+        if !table.add(&route.host, &route.alpn, targets.of(route, &listener.name, live, problems)) {
             let reason = format!("{} is taken by an earlier route on {}", route.host, listener.name);
             problems.push(Problem::new(&route.origin, reason));
         }
@@ -215,18 +217,34 @@ fn plan_names(listener: &Listener, live: &Live, problems: &mut Vec<Problem>) -> 
 
 /// Targets of one table; routes that lead to the same place for the same asker share one.
 #[derive(Default)]
-struct Targets(HashMap<(Action, Origin), Arc<Target>>);
+struct Targets(HashMap<TargetKey, Arc<Target>>);
+
+/// What makes targets differ; the path where there are filters, which may refer to it.
+type TargetKey = (Action, Option<(Arc<Filters>, PathMatch)>, Origin);
 
 impl Targets {
-    fn of(&mut self, route: &Route, listener: &Arc<str>, live: &Live) -> Arc<Target> {
-        let key = (route.action.clone(), route.origin.clone());
+    fn of(&mut self, route: &Route, listener: &Arc<str>, live: &Live, problems: &mut Vec<Problem>) -> Arc<Target> {
+        let mut is_broken = false;
+        let filters = route.filters.as_ref().map(|filters| (filters.clone(), route.path.clone()));
+        let key = (route.action.clone(), filters, route.origin.clone());
         let target = self.0.entry(key).or_insert_with(|| {
             let pool = match &route.action {
                 Action::Forward(pool) => Some(pool.clone()),
                 Action::RedirectHttps { .. } | Action::NotFound => None,
             };
             let serve = live.serve(&ServeKey { listener: listener.clone(), pool });
-            Arc::new(Target { action: route.action.clone(), serve, origin: route.origin.clone() })
+            let filters = FilterPlan::of(route).unwrap_or_else(|reason| {
+                problems.push(Problem::new(&route.origin, format!("{reason}; until then the route answers 503")));
+                is_broken = true;
+                None
+            });
+            Arc::new(Target {
+                action: route.action.clone(),
+                filters: filters.map(Arc::new),
+                serve,
+                is_broken,
+                origin: route.origin.clone(),
+            })
         });
         target.clone()
     }

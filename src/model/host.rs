@@ -108,6 +108,12 @@ impl fmt::Display for HostPattern {
     }
 }
 
+impl serde::Serialize for Host {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,9 +17,11 @@ use super::host::HostPattern;
 use super::problem::Origin;
 use super::secret::Secret;
 
+pub mod filter;
 pub mod pool;
 mod text;
 
+pub use filter::Filters;
 pub use pool::{
     Admin, Agent, Backend, Balance, Ejection, NamedBackend, Pool, Probe, ProbeKind, ProxyVersion, Queue, Sticky,
     Timeouts, WhenDown,
@@ -149,7 +151,7 @@ pub struct Listener {
 }
 
 /// Which client addresses may use a listener. `deny` wins; an empty `allow` allows all.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct SourceRules {
     /// Only these, if any are given.
     pub allow: Vec<IpNet>,
@@ -174,7 +176,7 @@ pub struct Limits {
 }
 
 /// So many in a time; a burst of that many is let through at once.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Rate {
     /// How many, at least 1.
     pub count: u32,
@@ -193,6 +195,8 @@ pub struct Route {
     pub path: PathMatch,
     /// What is done.
     pub action: Action,
+    /// What is done to its requests and answers on their way (`http` and `https` only); `None`: nothing.
+    pub filters: Option<Arc<Filters>>,
     /// Who asked.
     pub origin: Origin,
 }
@@ -244,6 +248,12 @@ macro_rules! name_type {
             /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(&self.0)
             }
         }
 

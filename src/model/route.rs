@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use regex::Regex;
 
+use super::filter::FilterPlan;
 use super::host::{Host, HostPattern};
 use super::intent::{Action, PathMatch};
 use super::live::ServeState;
@@ -24,8 +25,12 @@ pub use names::NameTable;
 pub struct Target {
     /// What is done.
     pub action: Action,
+    /// What is done to requests and answers on their way; `None`: nothing.
+    pub filters: Option<Arc<FilterPlan>>,
     /// Counts the answers.
     pub serve: Arc<ServeState>,
+    /// Its filters cannot be had as they were asked: it answers 503, since nothing may pass unfiltered.
+    pub is_broken: bool,
     /// Who asked.
     pub origin: Origin,
 }

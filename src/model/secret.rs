@@ -25,6 +25,12 @@ impl fmt::Debug for Secret {
     }
 }
 
+impl serde::Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str("hidden")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

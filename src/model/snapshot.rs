@@ -188,7 +188,7 @@ pub enum Decision {
         /// The route it went by.
         target: Arc<Target>,
     },
-    /// The route leads to a pool that is not there: 503.
+    /// The route leads to a pool that is not there, or its filters cannot be had: 503.
     NoPool {
         /// The route it went by.
         target: Arc<Target>,
@@ -234,6 +234,7 @@ impl Snapshot {
     fn follow(&self, target: &Arc<Target>) -> Decision {
         let target = target.clone();
         match &target.action {
+            _ if target.is_broken => Decision::NoPool { target },
             Action::RedirectHttps { port } => Decision::RedirectHttps { port: *port, target },
             // Its answers are counted with the other unrouted ones: both are of the listener and of no pool.
             Action::NotFound => Decision::NoRoute { unrouted: target.serve.clone() },

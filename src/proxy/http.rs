@@ -38,6 +38,7 @@ mod body;
 mod clients;
 mod exchange;
 mod fields;
+mod filter;
 mod forward;
 mod head;
 mod path;

@@ -42,6 +42,7 @@ pub fn route(host: &str, path: &str, pool: &str) -> Route {
         alpn: Vec::new(),
         path: PathMatch::Prefix(path.into()),
         action: Action::Forward(PoolName::new(pool)),
+        filters: None,
         origin: origin("route"),
     }
 }

@@ -68,7 +68,7 @@ fn listener_of(key: &ListenerKey, listener: &Listener) -> Value {
 }
 
 fn route_of(route: &Route) -> Value {
-    let Route { host, alpn, path, action, origin } = route;
+    let Route { host, alpn, path, action, filters, origin } = route;
     let path = match path {
         PathMatch::Exact(path) => json!({ "exact": &**path }),
         PathMatch::Prefix(path) => json!({ "prefix": &**path }),
@@ -80,7 +80,14 @@ fn route_of(route: &Route) -> Value {
         Action::NotFound => json!({ "answer": 404 }),
     };
     let alpn: Vec<&str> = alpn.iter().map(|protocol| &**protocol).collect();
-    json!({ "host": host.to_string(), "alpn": alpn, "path": path, "action": action, "origin": origin_of(origin) })
+    json!({
+        "host": host.to_string(),
+        "alpn": alpn,
+        "path": path,
+        "action": action,
+        "filters": filters,
+        "origin": origin_of(origin),
+    })
 }
 
 fn pool_of(name: &PoolName, pool: &Pool) -> Value {

@@ -19,6 +19,7 @@ fn route(source: &str, host: &str, path: &str, pool: &str) -> Route {
         alpn: Vec::new(),
         path: PathMatch::Prefix(path.into()),
         action: Action::Forward(PoolName::new(pool)),
+        filters: None,
         origin: Origin::new(source, format!("route {host}{path}")),
     }
 }

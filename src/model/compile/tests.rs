@@ -23,6 +23,7 @@ fn route(host: &str, path: PathMatch, pool: &str) -> Route {
         alpn: Vec::new(),
         path,
         action: Action::Forward(PoolName::new(pool)),
+        filters: None,
         origin: origin(&format!("route {host}")),
     }
 }
@@ -166,7 +167,7 @@ proptest! {
         let made = routes.iter().filter_map(|(host, path, kind, pool)| {
             let path = match kind { 0 => PathMatch::Exact(path.as_str().into()), 1 => PathMatch::Prefix(path.as_str().into()), _ => PathMatch::Regex(path.as_str().into()) };
             let host = HostPattern::parse(host).ok()?;
-            Some(Route { host, alpn: Vec::new(), path, action: Action::Forward(PoolName::new(pool.as_str())), origin: origin("any") })
+            Some(Route { host, alpn: Vec::new(), path, action: Action::Forward(PoolName::new(pool.as_str())), filters: None, origin: origin("any") })
         });
         let mut asked = intent(listener(Protocol::Http, made.collect()), &["p"]);
         let pool = Arc::make_mut(asked.pools.get_mut(&PoolName::new("p")).unwrap());

@@ -38,12 +38,15 @@ fn write_listener(f: &mut fmt::Formatter<'_>, key: ListenerKey, listener: &Liste
     if !essential {
         writeln!(f, "  not essential")?;
     }
-    for Route { host, alpn, path, action, origin } in routes {
+    for Route { host, alpn, path, action, filters, origin } in routes {
         write!(f, "  {host} {path}")?;
         if !alpn.is_empty() {
             write!(f, " alpn {}", alpn.join(","))?;
         }
         writeln!(f, " -> {action}  # {origin}")?;
+        if let Some(filters) = filters {
+            writeln!(f, "    filters {}", serde_json::to_string(filters).map_err(|_| fmt::Error)?)?;
+        }
     }
     Ok(())
 }

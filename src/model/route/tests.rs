@@ -9,6 +9,8 @@ fn table(routes: &[(&str, PathMatch, &str)]) -> RouteTable {
     let mut table = RouteTable::default();
     for (host, path, pool) in routes {
         let target = Arc::new(Target {
+            filters: None,
+            is_broken: false,
             action: Action::Forward(PoolName::new(*pool)),
             serve: live.serve(&ServeKey { listener: "web".into(), pool: None }),
             origin: Origin::new("test", *pool),

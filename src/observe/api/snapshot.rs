@@ -86,6 +86,9 @@ pub struct Route<'s> {
     pub path: &'s str,
     /// What is done.
     pub target: Target<'s>,
+    /// What is done to its requests and answers on their way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filters: Option<&'s intent::Filters>,
     /// Who asked.
     pub origin: Asker<'s>,
 }
@@ -266,7 +269,7 @@ impl<'s> Listener<'s> {
 
 impl<'s> Route<'s> {
     fn of(route: &'s intent::Route) -> Self {
-        let intent::Route { host, alpn, path, action, origin } = route;
+        let intent::Route { host, alpn, path, action, filters, origin } = route;
         let alpn = alpn.iter().map(|protocol| &**protocol).collect();
         let (kind, path) = match path {
             PathMatch::Exact(path) => ("exact", path),
@@ -278,7 +281,8 @@ impl<'s> Route<'s> {
             Action::RedirectHttps { port } => Target::RedirectHttps(*port),
             Action::NotFound => Target::Answer(404),
         };
-        Self { host: host.to_string(), alpn, kind, path, target, origin: origin.into() }
+        let filters = filters.as_deref();
+        Self { host: host.to_string(), alpn, kind, path, target, filters, origin: origin.into() }
     }
 }
 

@@ -12,6 +12,7 @@ use hyper::{HeaderMap, Request, Response, StatusCode, Uri, Version};
 use super::answer::{Asker, X_REQUEST_ID, request_id};
 use super::body::{RequestBody, ResponseBody, Underway};
 use super::fields::{Fields, Side};
+use super::filter::Filtering;
 use super::forward::{Outgoing, Upgrade, forward};
 use super::head::{self, Refusal};
 use super::session::Session;
@@ -39,6 +40,12 @@ pub(super) async fn serve(session: &Rc<Session>, request: Request<Incoming>) -> 
     let name = host.as_ref().map(Host::as_str);
     let (serve, answer) = match worker.reader.read(|s| s.decide(&session.key, name, parts.uri.path())) {
         Decision::Forward { pool, target } => {
+            if let Some(plan) = &target.filters
+                && let Some(refused) = (Filtering { session, plan, asker: &asker }).refuses(&parts)
+            {
+                target.serve.answered(refused.status().as_u16());
+                return own(refused, underway);
+            }
             let (request, upgrade) = prepare(session, parts, incoming, &fields, &asker.id);
             let answer = match forward(session, pool, Outgoing { request, upgrade, underway }).await {
                 Ok(response) => response,

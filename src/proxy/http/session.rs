@@ -35,6 +35,8 @@ pub(super) struct Session {
     pub(super) speed: Option<Rc<Speed>>,
     /// The client's address, which picks may go by.
     pub(super) source: IpAddr,
+    /// The client's address and port.
+    pub(super) peer: SocketAddr,
     /// The client's address, made once, so that each request only counts a reference; like the next two.
     pub(super) client: HeaderValue,
     /// `http` or `https`.
@@ -81,6 +83,7 @@ impl Session {
             listener: connection.admitted.listener().clone(),
             speed: connection.speed.clone(),
             source: connection.peer.ip(),
+            peer: connection.peer,
             client: value(connection.peer.ip().to_string()),
             proto: HeaderValue::from_static(proto),
             port: value(connection.port.to_string()),

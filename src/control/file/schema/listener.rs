@@ -112,7 +112,8 @@ impl Door<'_> {
             // Not the listener's own origin: a clash on the catch-all is told where the pool is written.
             let origin = self.origin(format!("listener {} pool", name.text), node.at);
             if let Some(action) = self.forward(node) {
-                routes.push(Route { host: HostPattern::Any, alpn: Vec::new(), path: PathMatch::any(), action, origin });
+                let (host, path) = (HostPattern::Any, PathMatch::any());
+                routes.push(Route { host, alpn: Vec::new(), path, action, filters: None, origin });
             }
         } else if keys.find("routes").is_none() {
             let right = if has_routes { "pool: NAME or routes: [{pool: NAME}]" } else { "pool: NAME" };
@@ -150,7 +151,7 @@ impl Door<'_> {
             self.faults.wrong(node, "leads nowhere; add pool: NAME");
             return None;
         };
-        Some(Route { action: self.forward(pool)?, host: host?, alpn, path: path?, origin })
+        Some(Route { action: self.forward(pool)?, host: host?, alpn, path: path?, filters: None, origin })
     }
 
     /// Application protocols, one or a list, as clients offer them (RFC 7301).

@@ -165,6 +165,7 @@ impl Writer {
             alpn: Vec::new(),
             path,
             action: Action::Forward(pool),
+            filters: None,
             origin: asker.origin.clone(),
         };
         if is_secure {

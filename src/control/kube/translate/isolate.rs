@@ -36,6 +36,7 @@ pub(super) fn roots(exposed: &[(&HostPattern, &Owner)], hosts: &Hosts, routes: &
             alpn: Vec::new(),
             path: PathMatch::any(),
             action,
+            filters: None,
             origin: origin.clone(),
         });
     }

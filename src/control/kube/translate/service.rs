@@ -106,6 +106,7 @@ fn listener(
         alpn: Vec::new(),
         path: PathMatch::any(),
         action: Action::Forward(pool),
+        filters: None,
         origin: origin.clone(),
     };
     Listener {
