@@ -12,7 +12,7 @@ use hyper::{HeaderMap, Request, Response, StatusCode, Uri, Version};
 use super::answer::{Asker, X_REQUEST_ID, request_id};
 use super::body::{RequestBody, ResponseBody, Underway};
 use super::fields::{Fields, Side};
-use super::filter::Filtering;
+use super::filter::{Filtering, Leads};
 use super::forward::{Outgoing, Upgrade, forward};
 use super::head::{self, Refusal};
 use super::session::Session;
@@ -38,18 +38,21 @@ pub(super) async fn serve(session: &Rc<Session>, request: Request<Incoming>) -> 
         Err(refusal) => return own(refuse(session, &asker, refusal), underway),
     };
     let name = host.as_ref().map(Host::as_str);
-    let (serve, answer) = match worker.reader.read(|s| s.decide(&session.key, name, parts.uri.path())) {
+    let (target, answer) = match worker.reader.read(|s| s.decide(&session.key, name, parts.uri.path())) {
         Decision::Forward { pool, target } => {
-            if let Some(plan) = &target.filters
-                && let Some(refused) = (Filtering { session, plan, asker: &asker }).refuses(&parts)
-            {
-                target.serve.answered(refused.status().as_u16());
-                return own(refused, underway);
-            }
-            let (request, upgrade) = prepare(session, parts, incoming, &fields, &asker.id);
-            let answer = match forward(session, pool, Outgoing { request, upgrade, underway }).await {
-                Ok(response) => response,
-                Err((status, reason, underway)) => own(asker.answer(status, reason), underway),
+            let answer = match &target.filters {
+                // In a box, so that requests without filters do not hold the room for them.
+                Some(plan) => {
+                    let filtering = Filtering { session, plan, asker: &asker };
+                    Box::pin(filtering.serve(Leads::To(pool), parts, incoming, &fields, underway)).await
+                }
+                None => {
+                    let (request, upgrade) = prepare(session, parts, incoming, &fields, &asker.id);
+                    match forward(session, pool, Outgoing { request, upgrade, underway }).await {
+                        Ok(response) => response,
+                        Err((status, reason, underway)) => own(asker.answer(status, reason), underway),
+                    }
+                }
             };
             target.serve.answered(answer.status().as_u16());
             return answer;
@@ -57,23 +60,30 @@ pub(super) async fn serve(session: &Rc<Session>, request: Request<Incoming>) -> 
         Decision::RedirectHttps { port, target } => {
             let answer = name.and_then(|name| asker.redirect(&location(name, port, &parts.uri)));
             let missing = || asker.answer(StatusCode::BAD_REQUEST, "Host is missing");
-            (target.serve.clone(), answer.unwrap_or_else(missing))
+            (target, answer.unwrap_or_else(missing))
         }
-        Decision::NoPool { target } => {
-            (target.serve.clone(), asker.answer(StatusCode::SERVICE_UNAVAILABLE, "no backend serves this"))
-        }
+        Decision::NoPool { target } => (target, asker.answer(StatusCode::SERVICE_UNAVAILABLE, "no backend serves this")),
         Decision::NoRoute { unrouted } => {
-            (unrouted, asker.answer(StatusCode::NOT_FOUND, "no route for this host and path"))
+            unrouted.answered(StatusCode::NOT_FOUND.as_u16());
+            return own(asker.answer(StatusCode::NOT_FOUND, "no route for this host and path"), underway);
         }
         Decision::NoListener => {
             return own(asker.answer(StatusCode::SERVICE_UNAVAILABLE, "this listener is closing"), underway);
         }
     };
-    serve.answered(answer.status().as_u16());
-    own(answer, underway)
+    let answer = match &target.filters {
+        Some(plan) => {
+            let filtering = Filtering { session, plan, asker: &asker };
+            Box::pin(filtering.serve(Leads::Answer(answer), parts, incoming, &fields, underway)).await
+        }
+        None => own(answer, underway),
+    };
+    target.serve.answered(answer.status().as_u16());
+    answer
 }
 
-fn own(answer: Response<Bytes>, underway: Underway) -> Response<ResponseBody> {
+/// An answer made here, which holds what its request holds until it has ended.
+pub(super) fn own(answer: Response<Bytes>, underway: Underway) -> Response<ResponseBody> {
     answer.map(|bytes| ResponseBody::own(Some(bytes), underway))
 }
 
@@ -116,7 +126,7 @@ fn location(host: &str, port: u16, uri: &Uri) -> String {
 }
 
 /// Makes the request for the backend of the client's, and takes the client's side of an upgrade if it asks for one.
-fn prepare(
+pub(super) fn prepare(
     session: &Session,
     mut parts: Parts,
     incoming: Incoming,
