@@ -219,21 +219,22 @@ fn plan_names(listener: &Listener, live: &Live, problems: &mut Vec<Problem>) -> 
 #[derive(Default)]
 struct Targets(HashMap<TargetKey, Arc<Target>>);
 
-/// What makes targets differ; the path where there are filters, which may refer to it.
-type TargetKey = (Action, Option<(Arc<Filters>, PathMatch)>, Origin);
+/// What makes targets differ; the path where there is something that may refer to it.
+type TargetKey = (Action, Option<Arc<Filters>>, Option<PathMatch>, Origin);
 
 impl Targets {
     fn of(&mut self, route: &Route, listener: &Arc<str>, live: &Live, problems: &mut Vec<Problem>) -> Arc<Target> {
         let mut is_broken = false;
-        let filters = route.filters.as_ref().map(|filters| (filters.clone(), route.path.clone()));
-        let key = (route.action.clone(), filters, route.origin.clone());
+        let refers = route.filters.is_some() || matches!(route.action, Action::Redirect(_));
+        let path = refers.then(|| route.path.clone());
+        let key = (route.action.clone(), route.filters.clone(), path, route.origin.clone());
         let target = self.0.entry(key).or_insert_with(|| {
             let pool = match &route.action {
                 Action::Forward(pool) => Some(pool.clone()),
-                Action::RedirectHttps { .. } | Action::NotFound => None,
+                Action::Redirect(_) | Action::RedirectHttps { .. } | Action::NotFound => None,
             };
             let serve = live.serve(&ServeKey { listener: listener.clone(), pool });
-            let filters = FilterPlan::of(route).unwrap_or_else(|reason| {
+            let filters = FilterPlan::of(route, live).unwrap_or_else(|reason| {
                 problems.push(Problem::new(&route.origin, format!("{reason}; until then the route answers 503")));
                 is_broken = true;
                 None

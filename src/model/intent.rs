@@ -21,7 +21,7 @@ pub mod filter;
 pub mod pool;
 mod text;
 
-pub use filter::Filters;
+pub use filter::{Filters, Redirect};
 pub use pool::{
     Admin, Agent, Backend, Balance, Ejection, NamedBackend, Pool, Probe, ProbeKind, ProxyVersion, Queue, Sticky,
     Timeouts, WhenDown,
@@ -211,6 +211,8 @@ pub enum Action {
         /// The port to name in the location; 443 is left out of it.
         port: u16,
     },
+    /// It is answered with a redirect.
+    Redirect(Arc<Redirect>),
     /// It is answered with 404, as if there were no route: broader ones must not have it.
     NotFound,
 }

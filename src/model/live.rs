@@ -31,6 +31,7 @@ pub mod probe;
 pub mod queue;
 pub mod quota;
 pub mod ramp;
+pub mod rates;
 pub mod shard;
 pub mod sources;
 pub mod sticky;
@@ -46,6 +47,7 @@ pub use pool::{PoolState, ServeState};
 pub use probe::ProbeState;
 pub use queue::{QueueState, SlotState};
 pub use ramp::Ramp;
+pub use rates::{RateStateKey, Rates};
 
 /// Which backend, across pools and snapshots.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -117,6 +119,7 @@ pub struct Live {
     pools: Registry<PoolName, PoolState>,
     /// Beside the pools, for slots hold the line too: a pool that goes and comes again finds it where they wake it.
     queues: Registry<PoolName, QueueState>,
+    rates: Registry<RateStateKey, Rates>,
     serves: Registry<ServeKey, ServeState>,
     slots: Registry<SlotKey, SlotState>,
     listeners: Registry<ListenerKey, ListenerState>,
@@ -139,6 +142,7 @@ impl Live {
             agents: Registry::default(),
             pools: Registry::default(),
             queues: Registry::default(),
+            rates: Registry::default(),
             serves: Registry::default(),
             slots: Registry::default(),
             listeners: Registry::default(),
@@ -204,6 +208,11 @@ impl Live {
 
     fn queue(&self, pool: &PoolName) -> Arc<QueueState> {
         self.queues.take(pool, QueueState::default)
+    }
+
+    /// The askers of a limit on requests.
+    pub fn rates(&self, key: &RateStateKey) -> Arc<Rates> {
+        self.rates.take(key, Rates::default)
     }
 
     /// The request counters of a listener towards a pool.

@@ -188,6 +188,11 @@ pub enum Decision {
         /// The route it went by.
         target: Arc<Target>,
     },
+    /// Answer with the redirect that is in the route's filters.
+    Redirect {
+        /// The route it went by.
+        target: Arc<Target>,
+    },
     /// The route leads to a pool that is not there, or its filters cannot be had: 503.
     NoPool {
         /// The route it went by.
@@ -235,6 +240,7 @@ impl Snapshot {
         let target = target.clone();
         match &target.action {
             _ if target.is_broken => Decision::NoPool { target },
+            Action::Redirect(_) => Decision::Redirect { target },
             Action::RedirectHttps { port } => Decision::RedirectHttps { port: *port, target },
             // Its answers are counted with the other unrouted ones: both are of the listener and of no pool.
             Action::NotFound => Decision::NoRoute { unrouted: target.serve.clone() },

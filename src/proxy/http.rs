@@ -41,6 +41,7 @@ mod fields;
 mod filter;
 mod forward;
 mod head;
+mod linger;
 mod path;
 mod patience;
 mod replay;
@@ -166,6 +167,11 @@ async fn serve_h1<S: Transport>(session: &Rc<Session>, stream: S) -> End {
             if let Some(mut stream) = left() {
                 // Who is that slow may not take it either.
                 let _ = timeout(Duration::from_secs(1), stream.write_all(SLOW)).await;
+            }
+        }
+        End::Served(Ok(())) if session.lingers.get() => {
+            if let Some(stream) = left() {
+                linger::linger(stream).await;
             }
         }
         // HTTP/1.0 ends a body with the connection: only a reset tells a broken one from a whole one.

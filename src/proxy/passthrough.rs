@@ -34,7 +34,7 @@ pub(super) async fn serve(worker: Rc<Worker>, connection: Connection, client: Tc
         Ok(Err(outcome)) => return connection.admitted.end(outcome),
         Err(_) => return connection.admitted.end(Outcome::SlowHead),
     };
-    if matches!(decision, Decision::NoRoute { .. } | Decision::RedirectHttps { .. }) {
+    if matches!(decision, Decision::NoRoute { .. } | Decision::Redirect { .. } | Decision::RedirectHttps { .. }) {
         // It is closed whether or not it can be told.
         let _ = client.try_write(&UNKNOWN_NAME);
         return connection.admitted.end(Outcome::NoBackend);

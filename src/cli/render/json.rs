@@ -76,6 +76,7 @@ fn route_of(route: &Route) -> Value {
     };
     let action = match action {
         Action::Forward(pool) => json!({ "pool": pool.as_str() }),
+        Action::Redirect(redirect) => json!({ "redirect": &**redirect }),
         Action::RedirectHttps { port } => json!({ "redirect_https_port": port }),
         Action::NotFound => json!({ "answer": 404 }),
     };

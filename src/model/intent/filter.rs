@@ -3,6 +3,7 @@
 //! One form for all who show it: `render` and the API print what `Serialize` makes of it. Secrets show as `hidden`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -178,6 +179,83 @@ pub enum PathEdit {
     },
 }
 
+/// Where clients are sent instead of to a backend. What is not said stays as it was asked; so does the query.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
+pub struct Redirect {
+    /// By which scheme.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<Scheme>,
+    /// To which host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
+    /// To which port; if scheme or host are said and this is not, the usual one of the scheme.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// To which path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathEdit>,
+    /// The status: 301, 302, 303, 307 or 308.
+    pub code: u16,
+}
+
+impl Default for Redirect {
+    /// To the same place, for good.
+    fn default() -> Self {
+        Self { scheme: None, host: None, port: None, path: None, code: 308 }
+    }
+}
+
+impl fmt::Display for Redirect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scheme, host, port, path, code } = self;
+        write!(f, "redirect {code}")?;
+        if let Some(scheme) = scheme {
+            write!(f, " scheme {scheme}")?;
+        }
+        if let Some(host) = host {
+            write!(f, " host {host}")?;
+        }
+        if let Some(port) = port {
+            write!(f, " port {port}")?;
+        }
+        match path {
+            None => Ok(()),
+            Some(PathEdit::Whole(path)) => write!(f, " path = {path}"),
+            Some(PathEdit::Prefix(path)) => write!(f, " path {path}"),
+            Some(PathEdit::Regex { find, put }) => write!(f, " path ~ {find} {put}"),
+        }
+    }
+}
+
+/// A scheme of the web.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// In TLS.
+    Https,
+}
+
+impl Scheme {
+    /// The port that need not be named.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        })
+    }
+}
+
 /// Changes to the fields of a message: first those removed, then those set, then those added.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq, Serialize)]
 pub struct FieldEdits {
@@ -206,6 +284,21 @@ pub struct Hsts {
     pub subdomains: bool,
     /// Whether browsers may ship with it.
     pub preload: bool,
+}
+
+impl fmt::Display for Hsts {
+    /// The value of `Strict-Transport-Security` (RFC 6797 §6.1).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { max_age, subdomains, preload } = self;
+        write!(f, "max-age={}", max_age.as_secs())?;
+        if *subdomains {
+            f.write_str("; includeSubDomains")?;
+        }
+        if *preload {
+            f.write_str("; preload")?;
+        }
+        Ok(())
+    }
 }
 
 /// How answers are compressed.

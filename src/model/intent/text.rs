@@ -280,6 +280,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Forward(pool) => write!(f, "pool {pool}"),
+            Self::Redirect(redirect) => write!(f, "{redirect}"),
             Self::RedirectHttps { port } => write!(f, "redirect https:{port}"),
             Self::NotFound => f.write_str("404"),
         }

@@ -20,11 +20,20 @@ pub(super) fn nanos(now: Duration) -> u64 {
 /// counted. A burst of the whole count passes at once; what is refused costs nothing, so who keeps knocking is served
 /// as often as who waits.
 pub(super) fn once_more(paid: u64, rate: &Rate, now: u64) -> Option<u64> {
+    take(paid, rate, 0, now).ok()
+}
+
+/// The same, where `burst` more pass at once. The error is how long it takes until one passes.
+pub(super) fn take(paid: u64, rate: &Rate, burst: u32, now: u64) -> Result<u64, Duration> {
     let window = nanos(rate.per);
     let step = (window / u64::from(rate.count.max(1))).max(1);
     let next = paid.max(now).saturating_add(step);
     // With a whole window paid ahead the burst is used up. Rounding of the step must not cost the last of it.
-    (next - now <= window.max(step)).then_some(next)
+    let ahead = window.max(step).saturating_add(step.saturating_mul(u64::from(burst)));
+    match (next - now).checked_sub(ahead) {
+        None | Some(0) => Ok(next),
+        Some(over) => Err(Duration::from_nanos(over)),
+    }
 }
 
 /// Bytes per second in one direction, for all who share it: each pays for its bytes before it sends them, and waits

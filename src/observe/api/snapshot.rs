@@ -99,6 +99,8 @@ pub struct Route<'s> {
 pub enum Target<'s> {
     /// Forwards to a pool of this name.
     Pool(&'s str),
+    /// Redirects there.
+    Redirect(&'s intent::Redirect),
     /// Redirects to https on this port.
     RedirectHttps(u16),
     /// Answers with this status.
@@ -278,6 +280,7 @@ impl<'s> Route<'s> {
         };
         let target = match action {
             Action::Forward(pool) => Target::Pool(pool.as_str()),
+            Action::Redirect(redirect) => Target::Redirect(redirect),
             Action::RedirectHttps { port } => Target::RedirectHttps(*port),
             Action::NotFound => Target::Answer(404),
         };

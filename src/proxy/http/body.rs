@@ -31,6 +31,26 @@ struct Flow {
     moved: Rc<Cell<u64>>,
     flows: Rc<Cell<bool>>,
     pace: Option<Box<dyn Pace>>,
+    limit: Option<Limit>,
+}
+
+/// How large a body may be.
+#[derive(Debug)]
+struct Limit {
+    most: u64,
+    /// Whether it was larger.
+    over: Rc<Cell<bool>>,
+}
+
+/// Why a request's body does not go on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    /// The client did not send all of it, or sent it wrong.
+    #[error(transparent)]
+    Client(#[from] hyper::Error),
+    /// It is larger than its route takes.
+    #[error("the body is too large")]
+    TooLarge,
 }
 
 impl RequestBody {
@@ -43,12 +63,19 @@ impl RequestBody {
         session.upload(flows.clone());
         let listener = session.listener.clone();
         let pace = session.speed.as_ref().map(Speed::pace);
-        Self(Some(Flow { incoming, listener, backend: None, moved: Rc::default(), flows, pace }))
+        Self(Some(Flow { incoming, listener, backend: None, moved: Rc::default(), flows, pace, limit: None }))
     }
 
     /// A request without a body.
     pub(super) fn is_none(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// Breaks it off when it is larger than `most` bytes; the cell says whether it was. `None` when there is no body.
+    pub(super) fn limit(&mut self, most: u64) -> Option<Rc<Cell<bool>>> {
+        let over: Rc<Cell<bool>> = Rc::default();
+        self.0.as_mut()?.limit = Some(Limit { most, over: over.clone() });
+        Some(over)
     }
 
     /// Says to which backend it goes, to be counted there.
@@ -66,9 +93,9 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let Some(flow) = &mut self.0 else { return Poll::Ready(None) };
         if let Some(pace) = &mut flow.pace {
             ready!(pace.allowance(Side::Client, cx));
@@ -79,6 +106,11 @@ impl Body for RequestBody {
                 clean_trailers(trailers);
             }
             let bytes = length(frame);
+            if let Some(limit) = flow.limit.as_ref().filter(|limit| flow.moved.get() + bytes > limit.most) {
+                limit.over.set(true);
+                flow.flows.set(false);
+                return Poll::Ready(Some(Err(Broken::TooLarge)));
+            }
             flow.moved.set(flow.moved.get() + bytes);
             if let Some(pace) = &mut flow.pace {
                 pace.spent(Side::Client, bytes as usize);
@@ -91,7 +123,7 @@ impl Body for RequestBody {
         if frame.is_none() || flow.incoming.is_end_stream() {
             flow.flows.set(false);
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(Broken::Client)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -12,7 +12,7 @@ use hyper::{HeaderMap, Request, Response, StatusCode, Uri, Version};
 use super::answer::{Asker, X_REQUEST_ID, request_id};
 use super::body::{RequestBody, ResponseBody, Underway};
 use super::fields::{Fields, Side};
-use super::filter::{Filtering, Leads};
+use super::filter::{Filtering, Leads, redirect};
 use super::forward::{Outgoing, Upgrade, forward};
 use super::head::{self, Refusal};
 use super::session::Session;
@@ -57,12 +57,18 @@ pub(super) async fn serve(session: &Rc<Session>, request: Request<Incoming>) -> 
             target.serve.answered(answer.status().as_u16());
             return answer;
         }
+        Decision::Redirect { target } => {
+            let answer = redirect::answer(session, &asker, target.filters.as_deref(), name, &parts);
+            (target, answer)
+        }
         Decision::RedirectHttps { port, target } => {
             let answer = name.and_then(|name| asker.redirect(&location(name, port, &parts.uri)));
             let missing = || asker.answer(StatusCode::BAD_REQUEST, "Host is missing");
             (target, answer.unwrap_or_else(missing))
         }
-        Decision::NoPool { target } => (target, asker.answer(StatusCode::SERVICE_UNAVAILABLE, "no backend serves this")),
+        Decision::NoPool { target } => {
+            (target, asker.answer(StatusCode::SERVICE_UNAVAILABLE, "no backend serves this"))
+        }
         Decision::NoRoute { unrouted } => {
             unrouted.answered(StatusCode::NOT_FOUND.as_u16());
             return own(asker.answer(StatusCode::NOT_FOUND, "no route for this host and path"), underway);

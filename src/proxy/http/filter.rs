@@ -10,6 +10,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -27,11 +28,16 @@ use crate::model::filter::FilterPlan;
 use crate::model::snapshot::PoolPlan;
 
 mod auth;
+mod body;
 mod canary;
 mod compress;
+mod cors;
 mod errors;
 mod forward_auth;
 mod mirror;
+mod rate;
+pub(super) mod redirect;
+mod rewrite;
 
 /// One request of a route with filters.
 pub(super) struct Filtering<'r> {
@@ -82,7 +88,8 @@ impl Filtering<'_> {
         underway: Underway,
     ) -> Response<ResponseBody> {
         let wanted = Wanted::of(&parts);
-        let answer = match self.passes(&mut parts).await {
+        let now = underway.started().duration_since(self.session.worker.epoch);
+        let answer = match self.passes(&mut parts, now).await {
             Err(refusal) => own(refusal, underway),
             Ok(granted) => match leads {
                 Leads::Answer(answer) => own(answer, underway),
@@ -94,10 +101,13 @@ impl Filtering<'_> {
 
     /// Judges a request by its head: the fields that its backend is given beside its own, or the answer to a request
     /// that may not pass.
-    async fn passes(&self, parts: &mut Parts) -> Result<HeaderMap, Response<Bytes>> {
+    async fn passes(&self, parts: &mut Parts, now: Duration) -> Result<HeaderMap, Response<Bytes>> {
         if !self.plan.sources.admits(self.session.peer) {
             return Err(self.asker.answer(StatusCode::FORBIDDEN, "this address may not use this route"));
         }
+        rate::judge(self, parts, now)?;
+        body::judge(self, parts)?;
+        cors::judge(self, parts)?;
         auth::judge(self, parts).await?;
         forward_auth::ask(self, parts).await
     }
@@ -115,9 +125,17 @@ impl Filtering<'_> {
         let pool = canary::choose(self, &parts, pool);
         let (mut request, upgrade) = prepare(self.session, parts, incoming, fields, &self.asker.id);
         forward_auth::grant(&mut request, granted);
+        if let Err(refusal) = rewrite::edit(self, &mut request) {
+            return own(refusal, underway);
+        }
+        if let Some(edits) = &self.plan.request_headers {
+            edits.apply(request.headers_mut());
+        }
+        let is_over = body::limit(self, &mut request);
         let request = mirror::hear(self, request);
         match forward(self.session, pool, Outgoing { request, upgrade, underway }).await {
             Ok(answer) => answer,
+            Err((.., underway)) if is_over.is_some_and(|is_over| is_over.get()) => own(body::refusal(self), underway),
             Err((status, reason, underway)) => own(self.asker.answer(status, reason), underway),
         }
     }
@@ -127,7 +145,15 @@ impl Filtering<'_> {
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return answer;
         }
-        let answer = errors::dress(self, wanted, answer);
+        let mut answer = errors::dress(self, wanted, answer);
+        if let Some(edits) = &self.plan.response_headers {
+            edits.apply(answer.headers_mut());
+        }
+        // Said in the clear it could be anybody's word (RFC 6797 §7.2).
+        if let Some(hsts) = self.plan.hsts.as_ref().filter(|_| self.session.proto == "https") {
+            let _ = answer.headers_mut().try_insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
+        cors::edit(self, wanted, answer.headers_mut());
         compress::shrink(self, wanted, answer)
     }
 }

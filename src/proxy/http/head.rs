@@ -113,13 +113,12 @@ pub(super) fn host_of(authority: &str) -> Result<&str, Refusal> {
 #[cfg(test)]
 mod tests {
     use hyper::Request;
+    use hyper::http::request::Builder;
 
     use super::*;
     use crate::proxy::http::fields::Side;
 
-    fn checked(
-        build: impl FnOnce(hyper::http::request::Builder) -> hyper::http::request::Builder,
-    ) -> Result<Option<String>, u16> {
+    fn checked(build: impl FnOnce(Builder) -> Builder) -> Result<Option<String>, u16> {
         let (parts, ()) = build(Request::builder()).body(()).unwrap().into_parts();
         let fields = Fields::of(&parts.headers, Side::Client);
         check(&parts, &fields).map(|authority| authority.map(str::to_owned)).map_err(|refusal| refusal.status.as_u16())

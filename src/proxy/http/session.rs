@@ -49,6 +49,8 @@ pub(super) struct Session {
     pub(super) host: RefCell<Option<(Box<str>, Host)>>,
     /// How the connection ended, if hyper finds nothing wrong.
     pub(super) outcome: Cell<Outcome>,
+    /// Whether the client may still be sending a body that nobody reads when the connection ends.
+    pub(super) lingers: Cell<bool>,
     /// What becomes of the connection when it has switched protocols.
     pub(super) tunnel: RefCell<Option<Tunnel>>,
     /// For the head of the next request that is kept.
@@ -90,6 +92,7 @@ impl Session {
             h2,
             host: RefCell::default(),
             outcome: Cell::new(Outcome::Done),
+            lingers: Cell::new(false),
             tunnel: RefCell::default(),
             buffer: Cell::default(),
             // No ALPN: backends are spoken to in HTTP/1.1, whatever the client speaks with us.
