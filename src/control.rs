@@ -30,6 +30,7 @@ use pace::Pace;
 mod amount;
 mod clock;
 pub mod file;
+mod hsts;
 pub mod kube;
 mod member;
 mod merge;

@@ -64,6 +64,13 @@ impl Faults {
         named
     }
 
+    /// The entries of a map whose keys are any text, each once.
+    pub(super) fn pairs<'n>(&mut self, node: &'n Node, right: &str) -> Vec<(&'n Key, &'n Node)> {
+        let mut seen = HashMap::new();
+        let entries = self.entries(node, right).iter();
+        entries.filter(|(key, value)| self.is_first(&mut seen, key, &value.path)).map(|(k, v)| (k, v)).collect()
+    }
+
     /// The keys of a map, each of which must be known.
     pub(super) fn keys<'n>(&mut self, node: &'n Node, known: &[&str], unserved: &[Unserved]) -> Option<Keys<'n>> {
         self.keys_or("", node, known, unserved)

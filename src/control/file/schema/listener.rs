@@ -13,6 +13,7 @@ use crate::model::intent::{
 };
 use crate::model::route::Matcher;
 
+mod filters;
 mod limits;
 
 /// How many names an error lists.
@@ -124,7 +125,8 @@ impl Door<'_> {
     }
 
     fn route(&mut self, name: &Key, protocol: Protocol, number: usize, node: &Node) -> Option<Route> {
-        let keys = self.faults.keys(node, &["host", "path", "exact", "regex", "alpn", "pool"], &[])?;
+        let known = [&["host", "path", "exact", "regex", "alpn", "pool", "redirect"][..], &filters::KEYS].concat();
+        let keys = self.faults.keys(node, &known, &[])?;
         let origin = self.origin(format!("listener {} route {number}", name.text), node.at);
         let host = match keys.find("host") {
             Some(node) => self.host(node),
@@ -147,11 +149,26 @@ impl Door<'_> {
             None => Vec::new(),
         };
         let path = if is_passed_through { Some(PathMatch::any()) } else { self.path_match(node, &keys) };
-        let Some(pool) = keys.find("pool") else {
-            self.faults.wrong(node, "leads nowhere; add pool: NAME");
-            return None;
+        for node in known[6..].iter().filter(|_| is_passed_through).filter_map(|key| keys.find(key)) {
+            let right = "leave it out, or end TLS here with protocol: https";
+            self.faults.wrong(node, format_args!("a tls-passthrough listener sees no requests; {right}"));
+        }
+        let path = path?;
+        let action = match (keys.find("pool"), keys.find("redirect")) {
+            (Some(_), Some(redirect)) => {
+                self.faults.wrong(redirect, "the route has a pool too; keep one of them");
+                return None;
+            }
+            (Some(pool), None) => self.forward(pool),
+            (None, Some(redirect)) => self.redirect(protocol, redirect, &path),
+            (None, None) => {
+                self.faults.wrong(node, "leads nowhere; add pool: NAME, or redirect: {scheme: https}");
+                return None;
+            }
         };
-        Some(Route { action: self.forward(pool)?, host: host?, alpn, path: path?, filters: None, origin })
+        let filters = self.filters(&keys, &path, keys.find("redirect").is_some());
+        let filters = (!filters.is_empty()).then(|| Arc::new(filters));
+        Some(Route { action: action?, host: host?, alpn, path, filters, origin })
     }
 
     /// Application protocols, one or a list, as clients offer them (RFC 7301).

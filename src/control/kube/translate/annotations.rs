@@ -5,15 +5,18 @@
 //! cannot be honoured; all others are told and the object is served without.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::control::kube::objects::{Meta, OURS};
 use crate::control::kube::spec::Reach;
-use crate::control::usual;
-use crate::model::intent::{Balance, Pool, Probe, ProbeKind, ProxyVersion, Rate};
+use crate::control::{hsts, usual};
+use crate::model::intent::filter::{FieldEdits, Filters, Hsts, PathEdit, RateKey, RequestRate};
+use crate::model::intent::{Balance, Pool, Probe, ProbeKind, ProxyVersion, Rate, SourceRules};
 
+mod edits;
 mod values;
 
 pub(super) use values::range;
@@ -44,10 +47,18 @@ pub struct Wishes {
     pub deny: Vec<IpNet>,
     /// `accept-proxy-protocol`: whose connections begin with a header.
     pub proxies: Vec<IpNet>,
-    /// `rate-limit`: new connections and flows of one source.
+    /// `rate-limit`: new connections and flows of one source; on an Ingress, its requests.
     pub rate: Option<Rate>,
     /// `redirect-https`.
     pub redirect_https: Option<bool>,
+    /// `hsts`.
+    pub hsts: Option<Hsts>,
+    /// `request-headers`.
+    pub request_headers: FieldEdits,
+    /// `response-headers`.
+    pub response_headers: FieldEdits,
+    /// `rewrite-path`.
+    pub rewrite_path: Option<PathEdit>,
 }
 
 /// What annotations ask of a pool.
@@ -80,6 +91,20 @@ impl Wishes {
             return Some("proxy-protocol");
         }
         (!self.proxies.is_empty()).then_some("accept-proxy-protocol")
+    }
+
+    /// What is asked of the requests and answers of an Ingress; `None`: nothing.
+    pub fn filters(&self) -> Option<Arc<Filters>> {
+        let filters = Filters {
+            sources: SourceRules { allow: self.allow.clone(), deny: self.deny.clone() },
+            rate: self.rate.map(|rate| RequestRate { rate, burst: 0, key: RateKey::Source }),
+            rewrite_path: self.rewrite_path.clone(),
+            request_headers: self.request_headers.clone(),
+            response_headers: self.response_headers.clone(),
+            hsts: self.hsts.clone(),
+            ..Filters::default()
+        };
+        (!filters.is_empty()).then(|| Arc::new(filters))
     }
 }
 
@@ -153,13 +178,13 @@ enum Served {
 const KNOWN: &[(&str, Served, bool)] = &[
     ("accept-proxy-protocol", Served::Services, true),
     ("address", Served::Both, true),
-    ("allow-source-ranges", Served::Services, true),
+    ("allow-source-ranges", Served::Both, true),
     ("backend-protocol", Served::Both, true),
     ("balance", Served::Both, false),
     ("connect-timeout", Served::Both, false),
-    ("deny-source-ranges", Served::Services, true),
+    ("deny-source-ranges", Served::Both, true),
     ("expose", Served::Services, false),
-    ("hsts", Served::NotYet, true),
+    ("hsts", Served::Ingresses, true),
     ("idle-timeout", Served::Both, false),
     ("listen", Served::Services, false),
     ("max-connections", Served::Both, false),
@@ -167,14 +192,14 @@ const KNOWN: &[(&str, Served, bool)] = &[
     ("probe-interval", Served::Both, false),
     ("proxy-protocol", Served::Both, true),
     ("queue-wait", Served::Both, false),
-    ("rate-limit", Served::Services, true),
+    ("rate-limit", Served::Both, true),
     ("reach", Served::Both, false),
     ("redirect-https", Served::Ingresses, false),
-    ("request-headers", Served::NotYet, true),
-    ("response-headers", Served::NotYet, true),
+    ("request-headers", Served::Ingresses, true),
+    ("response-headers", Served::Ingresses, true),
     ("response-timeout", Served::Both, false),
     ("retries", Served::Both, false),
-    ("rewrite-path", Served::NotYet, true),
+    ("rewrite-path", Served::Ingresses, true),
     ("slow-start", Served::Both, false),
     ("sticky", Served::Both, false),
     ("weight", Served::NotYet, false),
@@ -275,6 +300,7 @@ impl Reader {
             "connect-timeout" => wishes.pool.connect = Some(values::duration(value, "10ms", "5m")?),
             "deny-source-ranges" => wishes.deny = values::ranges(value)?,
             "expose" => wishes.expose = values::expose(value)?,
+            "hsts" => wishes.hsts = Some(hsts::parse(value)?),
             "idle-timeout" => wishes.pool.idle = Some(values::duration(value, "1s", "720h")?),
             "listen" => wishes.listen = values::listen(value)?,
             "max-connections" => wishes.pool.max_connections = Some(values::number(value, 0, 1_000_000)?),
@@ -293,8 +319,11 @@ impl Reader {
             "redirect-https" => {
                 wishes.redirect_https = Some(values::one_of(value, &[("true", true), ("false", false)])?)
             }
+            "request-headers" => wishes.request_headers = edits::headers(value)?,
+            "response-headers" => wishes.response_headers = edits::headers(value)?,
             "response-timeout" => wishes.pool.response = Some(values::duration(value, "10ms", "24h")?),
             "retries" => wishes.pool.retries = Some(values::number(value, 0, 10)?),
+            "rewrite-path" => wishes.rewrite_path = Some(edits::path(value)?),
             "slow-start" => wishes.pool.slow_start = Some(values::duration(value, "0s", "1h")?),
             "sticky" => wishes.pool.sticky = Some(served(value, &[("source", true), ("none", false)], &["cookie:"])?),
             _ => return Err(Wrong::Value("it is known but not read".to_owned())),

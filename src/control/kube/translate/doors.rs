@@ -57,7 +57,9 @@ impl Doors {
         for door in self.http.iter_mut().filter(|door| door.is_for(wanted)) {
             let mut route = route.clone();
             if let Some(port) = redirect(door.address) {
+                // What is asked of its requests is asked of them where they come again.
                 route.action = Action::RedirectHttps { port };
+                route.filters = None;
             }
             door.routes.push(route);
         }

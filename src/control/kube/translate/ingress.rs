@@ -9,7 +9,7 @@ use crate::control::kube::objects::ObjectName;
 use crate::control::kube::objects::ingress::{Ingress, IngressBackend, IngressPath};
 use crate::control::kube::status::{Showing, Target};
 use crate::model::host::HostPattern;
-use crate::model::intent::{Action, PathMatch, Pool, PoolName, Route, WhenDown};
+use crate::model::intent::{Action, Filters, PathMatch, Pool, PoolName, Route, WhenDown};
 use crate::model::problem::Origin;
 
 use super::annotations::{On, Wishes};
@@ -29,6 +29,7 @@ struct Asker<'a> {
     own: Own,
     // `None` = refused for its annotations.
     wishes: Option<Wishes>,
+    filters: Option<Arc<Filters>>,
     // It has a route.
     is_served: Cell<bool>,
 }
@@ -41,7 +42,8 @@ pub(super) fn ingresses(draft: &mut Draft<'_>, parsed: &mut Parsed) {
         let origin = draft.origin::<Ingress>(name);
         let own = hosts.claim(draft, name, ingress, &origin);
         let wishes = wishes(draft, ingress, &origin);
-        askers.push(Asker { name, ingress, origin, own, wishes, is_served: Cell::new(false) });
+        let filters = wishes.as_ref().and_then(Wishes::filters);
+        askers.push(Asker { name, ingress, origin, own, wishes, filters, is_served: Cell::new(false) });
     }
     let has_defaults = askers.iter().any(|asker| asker.ingress.spec.default_backend.is_some());
     let mut writer = Writer { doors: Doors::new(draft.spec), hosts, rooted: HashSet::new(), has_defaults };
@@ -165,7 +167,7 @@ impl Writer {
             alpn: Vec::new(),
             path,
             action: Action::Forward(pool),
-            filters: None,
+            filters: asker.filters.clone(),
             origin: asker.origin.clone(),
         };
         if is_secure {

@@ -30,13 +30,16 @@ pub(super) fn roots(exposed: &[(&HostPattern, &Owner)], hosts: &Hosts, routes: &
         }
         let is_own = |host: &HostPattern| hosts.owner(host).is_some_and(|other| other.namespace == owner.namespace);
         let own = broader(host).filter(is_own).find_map(|broader| *known.get(&broader)?);
-        let (action, origin) = own.map_or((Action::NotFound, &owner.origin), |own| (own.action.clone(), &own.origin));
+        let (action, filters, origin) = match own {
+            Some(own) => (own.action.clone(), own.filters.clone(), &own.origin),
+            None => (Action::NotFound, None, &owner.origin),
+        };
         roots.push(Route {
             host: (*host).clone(),
             alpn: Vec::new(),
             path: PathMatch::any(),
             action,
-            filters: None,
+            filters,
             origin: origin.clone(),
         });
     }
