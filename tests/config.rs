@@ -77,6 +77,10 @@ fn the_annotated_file_shows_the_defaults() {
 fn the_annotated_file_names_every_key() {
     let text = fs::read_to_string(in_repo("config/sluice.yaml")).unwrap();
     // An unknown key is refused with the list of known ones: the reader itself says what they are.
+    let in_route = |text: &str| {
+        let listener = format!("{{bind: 127.0.0.1:1, protocol: http, routes: [{{{text}}}]}}");
+        format!("pools: {{p: {{backends: []}}}}\nlisteners: {{l: {listener}}}\n")
+    };
     let probes = [
         "x: 1\n",
         "process: {x: 1}\n",
@@ -95,6 +99,12 @@ fn the_annotated_file_names_every_key() {
         "pools: {p: {backends: [{address: 127.0.0.1:1, x: 1}]}}\n",
         "pools: {p: {backends: []}}\nlisteners: {l: {bind: 127.0.0.1:1, protocol: tcp, pool: p, x: 1}}\n",
         "pools: {p: {backends: []}}\nlisteners: {l: {bind: 127.0.0.1:1, protocol: http, routes: [{pool: p, x: 1}]}}\n",
+        &in_route("pool: p, rate: {x: 1}"),
+        &in_route("pool: p, cors: {x: 1}"),
+        &in_route("pool: p, hsts: {x: 1}"),
+        &in_route("pool: p, rewrite_path: {x: 1}"),
+        &in_route("pool: p, request_headers: {x: 1}"),
+        &in_route("redirect: {x: 1}"),
     ];
     for probe in probes {
         let (_, said) = checked(probe);

@@ -17,8 +17,8 @@ use sluice::control::once::{Once, once};
 use sluice::model::compile::compile;
 use sluice::model::host::HostPattern;
 use sluice::model::intent::{
-    Action, Backend, Cert, CertName, Intent, Limits, Listener, ListenerKey, PathMatch, Pool, PoolName, Protocol, Route,
-    SourceRules,
+    Action, Backend, Cert, CertName, Filters, Intent, Limits, Listener, ListenerKey, PathMatch, Pool, PoolName,
+    Protocol, Route, SourceRules,
 };
 use sluice::model::live::Live;
 use sluice::model::problem::{Origin, Problem};
@@ -146,8 +146,9 @@ fn what_is_not_served_is_told_as_the_page_says() {
     for (on, name, value, refuses) in [
         ("Ingress", "expose", "8080", false),
         ("Service", "redirect-https", "true", false),
-        ("Ingress", "allow-source-ranges", "10.0.0.0/8", true),
-        ("Ingress", "deny-source-ranges", "10.0.0.0/8", true),
+        ("Ingress", "accept-proxy-protocol", "10.0.0.0/8", true),
+        ("Service", "hsts", "365d", true),
+        ("Service", "request-headers", "X-Team: shop", true),
         ("Service", "alow-source-ranges", "10.0.0.0/8", true),
         ("Service", "something-else-altogether", "1", false),
     ] {
@@ -165,7 +166,7 @@ fn pages_with_everything() -> Pages {
         alpn: Vec::new(),
         path: PathMatch::any(),
         action: Action::Forward(pool.clone()),
-        filters: None,
+        filters: Some(Arc::new(Filters { max_body: Some(1), ..Filters::default() })),
         origin: origin.clone(),
     };
     let key = ListenerKey::tcp(SocketAddr::from(([127, 0, 0, 1], 8080)));
@@ -244,7 +245,7 @@ fn every_metric_is_on_its_page() {
 
 /// The paths of all keys, down to what is no object and to what is keyed by other things than names of ours.
 fn keys(value: &Value, path: &str, into: &mut BTreeSet<String>) {
-    const LEAVES: [&str; 4] = ["ended", "origin", "refused", "target"];
+    const LEAVES: [&str; 5] = ["ended", "filters", "origin", "refused", "target"];
     match value {
         Value::Object(map) if !LEAVES.iter().any(|leaf| path.ends_with(&format!(".{leaf}"))) => {
             map.iter().for_each(|(key, value)| keys(value, &format!("{path}.{key}"), into));

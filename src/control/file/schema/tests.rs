@@ -6,6 +6,7 @@ use super::*;
 use crate::control::kube::spec::{Access, Publish, Reach};
 use crate::model::intent::{Balance, ListenerKey, WhenDown};
 
+mod filters;
 mod l4;
 
 /// Certificates are made, not read: any path that ends in `.crt` or `.key` is there.

@@ -93,9 +93,9 @@ fn wrong_values_refuse_and_say_what_is_right() {
 
 #[test]
 fn what_guards_and_cannot_be_served_refuses_and_the_rest_does_not() {
-    assert!(complaint(On::Ingress, "allow-source-ranges", "10.0.0.0/8").refuses);
-    assert!(complaint(On::Ingress, "rate-limit", "1/s per source").refuses);
-    assert!(complaint(On::Service, "hsts", "true").refuses);
+    assert!(complaint(On::Ingress, "accept-proxy-protocol", "10.0.0.0/8").refuses);
+    assert!(complaint(On::Service, "hsts", "365d").refuses);
+    assert!(complaint(On::Service, "request-headers", "X-Team: shop").refuses);
     assert!(!complaint(On::Service, "weight", "3").refuses);
     for (name, value) in [("sticky", "cookie:id"), ("balance", "hash:header:X-User")] {
         let later = complaint(On::Service, name, value);
@@ -167,4 +167,37 @@ fn what_connections_and_backends_are_asked_for_is_taken() {
         good(On::Service, &[("accept-proxy-protocol", "::1")]).asks_of_connections(),
         Some("accept-proxy-protocol")
     );
+}
+
+#[test]
+fn requests_and_answers_of_an_ingress_are_filtered_as_asked() {
+    assert_eq!(good(On::Ingress, &[("balance", "first")]).filters(), None);
+    let wishes = good(
+        On::Ingress,
+        &[
+            ("allow-source-ranges", "10.0.0.0/8"),
+            ("deny-source-ranges", "10.6.6.6"),
+            ("hsts", "365d; includeSubDomains"),
+            ("rate-limit", "100/s per source"),
+            ("request-headers", "X-Team: shop\n-Cookie"),
+            ("response-headers", "+Set-Cookie: a=b"),
+            ("rewrite-path", "/v2"),
+        ],
+    );
+    let shown = serde_json::to_string(&wishes.filters().unwrap()).unwrap();
+    assert_eq!(
+        shown,
+        r#"{"sources":{"allow":["10.0.0.0/8"],"deny":["10.6.6.6/32"]},"rate":{"rate":"100 in 1s","burst":0,"key":"source"},"rewrite_path":{"prefix":"/v2"},"request_headers":{"remove":["cookie"],"set":[["x-team","shop"]],"add":[]},"response_headers":{"remove":[],"set":[],"add":[["set-cookie","a=b"]]},"hsts":{"max_age":31536000.0,"subdomains":true,"preload":false}}"#
+    );
+    for (name, value) in [
+        ("hsts", "true"),
+        ("rate-limit", "100/s"),
+        ("request-headers", "X-Team"),
+        ("response-headers", "Content-Length: 1"),
+        ("rewrite-path", "v2"),
+        ("rewrite-path", "regex:( /"),
+    ] {
+        let complaint = complaint(On::Ingress, name, value);
+        assert!(complaint.refuses && complaint.reason.contains(" is wrong; "), "{}", complaint.reason);
+    }
 }
