@@ -96,3 +96,14 @@ async fn a_swap_changes_the_edits_under_a_connection_that_is_open() {
     assert_eq!(seen, [Some("one".to_owned()), Some("two".to_owned()), None]);
     assert_eq!(sluice.listener(web()).accepted(), 1);
 }
+
+#[tokio::test]
+async fn a_filter_that_cannot_be_had_closes_its_route() {
+    let peer = Peer::named("app").await;
+    let (sluice, mut client) = started(&peer, Filters { max_body: Some(9), ..Filters::default() }).await;
+    assert_eq!(client.get("a", "/").await.status(), 200);
+    let edit = PathEdit::Regex { find: "(".into(), put: "/".into() };
+    let problems = sluice.publish(&filtered(&peer, Filters { rewrite_path: Some(edit), ..Filters::default() }).into());
+    assert!(problems[0].reason.contains("until then the route answers 503"), "{problems:?}");
+    assert_eq!((client.get("a", "/").await.status(), peer.requests().len()), (503, 1));
+}

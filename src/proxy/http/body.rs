@@ -37,19 +37,28 @@ struct Flow {
 /// How large a body may be.
 #[derive(Debug)]
 struct Limit {
-    most: u64,
-    /// Whether it was larger.
+    left: u64,
+    // Whether it was larger.
     over: Rc<Cell<bool>>,
 }
 
-/// Why a request's body does not go on.
+impl Limit {
+    fn takes(&mut self, bytes: u64) -> bool {
+        let left = self.left.checked_sub(bytes);
+        self.over.set(left.is_none());
+        self.left = left.unwrap_or_default();
+        left.is_some()
+    }
+}
+
+/// Why a request's body ends before its end.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
-    /// The client did not send all of it, or sent it wrong.
+pub(super) enum BodyError {
+    /// The client's connection broke, or what came on it was wrong.
     #[error(transparent)]
-    Client(#[from] hyper::Error),
+    Broken(#[from] hyper::Error),
     /// It is larger than its route takes.
-    #[error("the body is too large")]
+    #[error("the request's body is too large")]
     TooLarge,
 }
 
@@ -74,7 +83,7 @@ impl RequestBody {
     /// Breaks it off when it is larger than `most` bytes; the cell says whether it was. `None` when there is no body.
     pub(super) fn limit(&mut self, most: u64) -> Option<Rc<Cell<bool>>> {
         let over: Rc<Cell<bool>> = Rc::default();
-        self.0.as_mut()?.limit = Some(Limit { most, over: over.clone() });
+        self.0.as_mut()?.limit = Some(Limit { left: most, over: over.clone() });
         Some(over)
     }
 
@@ -93,9 +102,9 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = Broken;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(flow) = &mut self.0 else { return Poll::Ready(None) };
         if let Some(pace) = &mut flow.pace {
             ready!(pace.allowance(Side::Client, cx));
@@ -106,10 +115,9 @@ impl Body for RequestBody {
                 clean_trailers(trailers);
             }
             let bytes = length(frame);
-            if let Some(limit) = flow.limit.as_ref().filter(|limit| flow.moved.get() + bytes > limit.most) {
-                limit.over.set(true);
+            if flow.limit.as_mut().is_some_and(|limit| !limit.takes(bytes)) {
                 flow.flows.set(false);
-                return Poll::Ready(Some(Err(Broken::TooLarge)));
+                return Poll::Ready(Some(Err(BodyError::TooLarge)));
             }
             flow.moved.set(flow.moved.get() + bytes);
             if let Some(pace) = &mut flow.pace {
@@ -123,7 +131,7 @@ impl Body for RequestBody {
         if frame.is_none() || flow.incoming.is_end_stream() {
             flow.flows.set(false);
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(Broken::Client)))
+        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)))
     }
 
     fn is_end_stream(&self) -> bool {

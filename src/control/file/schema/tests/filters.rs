@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) const EVERYTHING: &str = r#"
+const EVERYTHING: &str = r#"
 listeners:
   web:
     bind: 127.0.0.1:8080
@@ -98,7 +98,7 @@ fn every_mistake_in_a_filter_has_its_place_and_remedy() {
         ("pool: p, rewrite_path: {regex: ^/, to: /$1}", "refers to the group 1, which \"^/\" does not have"),
         ("pool: p, rewrite_host: a..b", "rewrite_host: host name"),
         ("pool: p, request_headers: {set: {Host: b}}", "Host is not a field to edit; write rewrite_host: NAME"),
-        ("pool: p, request_headers: {set: {Content-Length: 1}}", "set.Content-Length: \"Content-Length\" frames"),
+        ("pool: p, request_headers: {set: {Content-Length: 1}}", "set.Content-Length: Content-Length frames"),
         ("pool: p, request_headers: {set: {X-A: 1, x-a: 2}}", "set.x-a: x-a is set twice; keep one"),
         ("pool: p, request_headers: {remove: [a b]}", "remove[1]: \"a b\" is not the name of a field"),
         ("pool: p, response_headers: {add: {X-A: \"a\\nb\"}}", "is not the value of a field; write plain characters"),

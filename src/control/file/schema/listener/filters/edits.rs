@@ -115,8 +115,9 @@ impl Door<'_> {
             },
         };
         let own = if protocol == Protocol::Https { Scheme::Https } else { Scheme::Http };
-        let Redirect { scheme, host, port, path: to, code: _ } = &redirect;
-        if scheme.is_none_or(|scheme| scheme == own) && host.is_none() && port.is_none() && to.is_none() {
+        // By what stands there: what is wrong with it is told where it stands.
+        let says_where = ["host", "port", "path"].iter().any(|key| keys.find(key).is_some());
+        if !says_where && redirect.scheme.is_none_or(|scheme| scheme == own) {
             let right = "say where, as in {scheme: https}, {host: new.example.test} or {path: /new}";
             self.faults.wrong(node, format_args!("leads to where the request is already; {right}"));
             return None;
