@@ -10,6 +10,7 @@ use hyper::{Method, Response, StatusCode};
 
 use super::{Filtering, Wanted};
 use crate::model::filter::cors::Grant;
+use crate::proxy::http::answer::X_REQUEST_ID;
 
 static PREFLIGHT_VARY: &str = "access-control-request-method, access-control-request-headers";
 
@@ -25,6 +26,7 @@ pub(super) fn judge(filtering: &Filtering<'_>, parts: &Parts) -> Result<(), Resp
     let mut answer = Response::new(Bytes::new());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let headers = answer.headers_mut();
+    headers.insert(X_REQUEST_ID.clone(), filtering.asker.id.clone());
     headers.insert(header::VARY, HeaderValue::from_static(PREFLIGHT_VARY));
     if cors.grant(Some(origin)) != Grant::None {
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, cors.methods.clone());
