@@ -6,6 +6,8 @@ mod support;
 
 #[path = "filters/answers.rs"]
 mod answers;
+#[path = "filters/asked.rs"]
+mod asked;
 #[path = "filters/bodies.rs"]
 mod bodies;
 #[path = "filters/edits.rs"]

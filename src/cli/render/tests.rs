@@ -64,6 +64,20 @@ fn json_has_every_part() {
 }
 
 #[test]
+fn filters_and_redirects_are_shown() {
+    let file = FILE.replace("regex: ^/v", "path: /old, redirect: {path: /new, code: 301}, allow: [10.0.0.0/8]");
+    let (good, out, err) = rendered(&file, Output::Json);
+    assert!(good, "{err}");
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let route = &json["listeners"][0]["routes"][0];
+    assert_eq!(route["action"], serde_json::json!({"redirect": {"path": {"prefix": "/new"}, "code": 301}}));
+    assert_eq!(route["filters"]["sources"]["allow"][0], "10.0.0.0/8");
+    let (_, out, _) = rendered(&file, Output::Text);
+    assert!(out.contains("  a.test /old -> redirect 301 path /new  # file"), "{out}");
+    assert!(out.contains("    filters {\"sources\":{\"allow\":[\"10.0.0.0/8\"],\"deny\":[]}}"), "{out}");
+}
+
+#[test]
 fn input_that_cannot_be_read_is_told() {
     let (good, out, err) = rendered(FILE, Output::Text);
     assert!(!good && out.is_empty());
