@@ -27,6 +27,7 @@ use member::{Alarm, Member};
 use names::{Names, Told};
 use pace::Pace;
 
+mod affinity;
 mod amount;
 mod clock;
 pub mod file;

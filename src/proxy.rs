@@ -8,7 +8,7 @@
 //! Knows nothing of who wrote the configuration.
 
 use std::cell::Cell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::drain;
-use crate::model::balance::Ask;
-use crate::model::intent::ListenerKey;
+use crate::model::balance::{Ask, Client};
+use crate::model::intent::{ListenerKey, Sticky};
 use crate::model::live::listener::Admitted;
 use crate::model::snapshot::{PoolPlan, Reader};
 use crate::net::proxy_protocol::Ends;
@@ -126,10 +126,12 @@ impl Worker {
     }
 
     /// What a pick for this client goes by.
-    fn ask(&self, pool: &PoolPlan, source: IpAddr) -> Ask {
+    fn ask(&self, pool: &PoolPlan, client: &Client) -> Ask {
+        let &Client { source, hash, kept } = client;
         // Nobody else looks at the clock.
-        let now = if pool.intent.sticky.is_some() { self.epoch.elapsed() } else { Duration::ZERO };
-        Ask { chance: self.draw(), source, now }
+        let looks = matches!(pool.intent.sticky, Some(Sticky::Source { .. }));
+        let now = if looks { self.epoch.elapsed() } else { Duration::ZERO };
+        Ask { chance: self.draw(), source, now, hash, kept }
     }
 
     /// Held by each connection, so that the thread knows when its last one ended.

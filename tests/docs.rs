@@ -18,7 +18,7 @@ use sluice::model::compile::compile;
 use sluice::model::host::HostPattern;
 use sluice::model::intent::{
     Action, Backend, Cert, CertName, Filters, Intent, Limits, Listener, ListenerKey, PathMatch, Pool, PoolName,
-    Protocol, Route, SourceRules,
+    Protocol, Route, SameSite, SourceRules, Sticky, StickyCookie,
 };
 use sluice::model::live::Live;
 use sluice::model::problem::{Origin, Problem};
@@ -192,11 +192,15 @@ fn pages_with_everything() -> Pages {
         origin: origin.clone(),
     };
     let backends = vec![Backend::new(SocketAddr::from(([127, 0, 0, 1], 9001)))];
+    let cookie =
+        StickyCookie { name: "SRV".into(), ttl: None, secure: None, same_site: SameSite::default(), key: None };
     let mut intent = Intent::default();
     let dns = Listener { name: "dns".into(), protocol: Protocol::Udp, ..listener.clone() };
     intent.listeners.insert(ListenerKey::of(dns.protocol, key.address), Arc::new(dns));
     intent.listeners.insert(key, Arc::new(listener));
-    intent.pools.insert(pool.clone(), Arc::new(Pool { backends, ..Pool::new(origin) }));
+    intent
+        .pools
+        .insert(pool.clone(), Arc::new(Pool { backends, sticky: Some(Sticky::Cookie(cookie)), ..Pool::new(origin) }));
     intent.certs.insert(CertName::new("shop"), Arc::new(cert));
 
     let (snapshots, live) = (Snapshots::default(), Live::new(1));

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use machine::Machine;
 use sluice::health;
-use sluice::model::intent::{Agent, Ejection, Pool, PoolName, Probe};
+use sluice::model::intent::{Agent, Ejection, Failings, Pool, PoolName, Probe};
 use sluice::model::live::BackendState;
 use sluice::model::snapshot::PoolPlan;
 use support::asked::{pool, web};
@@ -75,7 +75,7 @@ async fn echo(address: SocketAddr) -> Result<Duration, String> {
 }
 
 fn ejecting(pool: &mut Pool) {
-    pool.ejection = Some(Ejection { failures: 3, time: Duration::from_millis(300) });
+    pool.ejection = Some(Ejection { failures: 3, time: Duration::from_millis(300), ..Ejection::default() });
 }
 
 #[tokio::test]
@@ -123,7 +123,9 @@ async fn who_breaks_off_before_a_byte_is_left_out_but_never_more_than_half() {
     };
     let (one, other, echo) = (rude().await, rude().await, Peer::echo().await);
     let backends = [one.address, other.address, echo.address];
-    let long = |pool: &mut Pool| pool.ejection = Some(Ejection { failures: 3, time: Duration::from_secs(60) });
+    let long = |pool: &mut Pool| {
+        pool.ejection = Some(Ejection { failures: 3, time: Duration::from_secs(60), ..Ejection::default() })
+    };
     let edge = Edge::before(Asked::stream(&backends).change_pool("site", long)).await;
     // It may be their clients' doing: one of three, that is.
     for _ in 0..30 {
@@ -160,6 +162,54 @@ async fn an_answer_keeps_a_backend_in_whatever_it_says() {
         client.get("a", "/").await;
     }
     assert_eq!((sick.requests().len(), edge.state(0).ejection().count()), (10, 0));
+}
+
+#[tokio::test]
+async fn errors_leave_a_backend_out_where_the_pool_says_so_and_never_more_than_half() {
+    let sick = Peer::http(|request| match request.first_line().contains("/fine") {
+        true => Reply::Send(peer::answer("404 Not Found", "well")),
+        false => Reply::Send(peer::answer("500 Internal Server Error", "a body, too")),
+    })
+    .await;
+    let wrong = Peer::http(|_| Reply::Send(peer::answer("501 Not Implemented", ""))).await;
+    let errors = |pool: &mut Pool| {
+        let on = Failings { server_error: true, ..Failings::default() };
+        pool.ejection = Some(Ejection { failures: 3, time: Duration::from_millis(300), on });
+    };
+    let edge = Edge::before(Asked::site(&[sick.address, wrong.address]).change_pool("site", errors)).await;
+    let mut client = Wire::to(edge.address).await;
+    // Two errors and something else are no streak, though each error has a body.
+    for path in ["/", "/", "/", "/", "/fine", "/fine", "/", "/", "/", "/"] {
+        client.get("a", path).await;
+    }
+    assert_eq!(edge.state(0).ejection().count(), 0);
+    for _ in 0..10 {
+        client.get("a", "/").await;
+    }
+    let counts = [edge.state(0).ejection().count(), edge.state(1).ejection().count()];
+    assert_eq!(counts, [1, 0], "501 says that the request is not for it");
+    assert_eq!(sick.requests().len(), 6, "and it gets no more");
+    eventually("its time to be over", || edge.is_available(0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_backend_that_answers_nobody_is_left_out() {
+    let hung = Peer::http(|_| Reply::Hang).await;
+    let peer = Peer::named("alive").await;
+    for (timeout, ejections) in [(true, 1), (false, 0)] {
+        let asked = Asked::site(&[hung.address, peer.address]).change_pool("site", |pool| {
+            pool.timeouts.response = Duration::from_millis(20);
+            let on = Failings { timeout, ..Failings::default() };
+            pool.ejection = Some(Ejection { failures: 3, time: Duration::from_secs(60), on });
+        });
+        let edge = Edge::before(asked).await;
+        let mut client = Wire::to(edge.address).await;
+        let mut slow = 0;
+        for _ in 0..12 {
+            slow += usize::from(client.get("a", "/").await.status() == 504);
+        }
+        assert_eq!((edge.state(0).ejection().count(), slow), (ejections, if timeout { 3 } else { 6 }));
+    }
 }
 
 /// An agent that says what it is told to, to everyone who asks.

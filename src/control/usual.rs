@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::model::intent::{Probe, Sticky, Transport};
 
 /// How long a source keeps its backend, as with a Service's `sessionAffinity`: three hours.
-pub(super) const STICKY: Sticky = Sticky { timeout: Duration::from_secs(10_800) };
+pub(super) const STICKY: Sticky = Sticky::Source { timeout: STICKY_TIME };
+/// The time of [`STICKY`].
+pub(super) const STICKY_TIME: Duration = Duration::from_secs(10_800);
 
 /// How backends are checked by whom nothing is said of it, when listeners of these transports lead to them.
 ///

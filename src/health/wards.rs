@@ -37,13 +37,18 @@ pub(super) async fn keep(snapshots: &Snapshots, trouble: Arc<Notify>) -> Infalli
     loop {
         let looks = wards.round(&snapshots.current(), Instant::now());
         tokio::select! {
-            () = trouble.notified() => {}
+            () = trouble.notified() => wake(&snapshots.current()),
             // What was left out while nobody listed it may be listed again.
             Ok(()) = changed.changed() => {}
             () = sleep(LOOK), if looks => {}
         }
         sleep(GAP).await;
     }
+}
+
+/// Wakes who waits in the queues of pools: what rang may be a backend that came up.
+fn wake(snapshot: &Snapshot) {
+    snapshot.pools.values().for_each(|pool| pool.state.queue().look());
 }
 
 /// What is looked after, by the address of its state, which the ward keeps from being given to another.
@@ -130,6 +135,7 @@ fn is_kept(ward: &mut Ward, now: Instant) -> bool {
     if ward.is_out && (pardoned || ward.until <= now) {
         if !pardoned {
             ward.state.ejection().readmit();
+            ward.state.ring();
         }
         ward.is_out = false;
         // As long as it was out it must do without a relapse.

@@ -13,17 +13,19 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::intent::{Balance, WhenDown};
+use super::intent::{Balance, Sticky, WhenDown};
 use super::live::Lease;
+pub use super::live::sticky::Kept;
 use super::snapshot::{BackendPlan, PoolPlan};
 use digest::scatter;
 
 mod busy;
-mod by_source;
+mod by_key;
 pub mod digest;
 mod keep;
 mod maglev;
 mod schedule;
+pub mod token;
 mod tried;
 
 pub use maglev::Maglev;
@@ -40,6 +42,34 @@ pub struct Ask {
     /// The time since a moment that is the same for all who ask. Only pools that are sticky look at it; who asks
     /// another may leave it at zero.
     pub now: Duration,
+    /// What a hash goes by in place of the source; see [`digest::of_bytes`].
+    pub hash: Option<u64>,
+    /// The backend that the client's cookie names.
+    pub kept: Option<Kept>,
+}
+
+/// Who wants a backend, and what its request says of which.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// Its address.
+    pub source: IpAddr,
+    /// What a hash goes by in place of the address.
+    pub hash: Option<u64>,
+    /// The backend that its cookie names.
+    pub kept: Option<Kept>,
+}
+
+impl From<IpAddr> for Client {
+    fn from(source: IpAddr) -> Self {
+        Self { source, hash: None, kept: None }
+    }
+}
+
+impl Ask {
+    /// What stands for who asks, where a rule gives it the same backend again and again.
+    fn key(&self) -> u64 {
+        self.hash.unwrap_or_else(|| digest::of_source(self.source))
+    }
 }
 
 /// What a pick found.
@@ -58,9 +88,10 @@ impl PoolPlan {
         // Between the choice and the lease other threads may take the last slot: then another backend is chosen, or
         // none. That threads meet so again and again does not happen; the bound makes it certain that we end.
         for _ in 0..self.backends.len().max(8) {
-            let index = match self.intent.sticky {
+            let index = match &self.intent.sticky {
                 None => self.choose(tried, ask, None),
-                Some(sticky) => self.keep(sticky, tried, ask),
+                Some(Sticky::Source { timeout }) => self.keep(*timeout, tried, ask),
+                Some(Sticky::Cookie(_)) => self.keep_named(tried, ask),
             }?;
             if let Some(lease) = self.lease(&self.backends[index]) {
                 return Some(Picked { index, lease });
@@ -129,11 +160,13 @@ impl PoolPlan {
     /// By the pool's rule. `kept` is what the client had, to stay with if the pool fails open.
     fn choose(&self, tried: &Tried, ask: &Ask, kept: Option<usize>) -> Option<usize> {
         let draw = ask.chance;
-        let index = match self.intent.balance {
+        let index = match &self.intent.balance {
             Balance::RoundRobin => self.in_turn(tried, draw),
             Balance::LeastConnections if self.backends.len() <= busy::SMALL => self.least_busy(tried, draw),
             Balance::LeastConnections | Balance::RandomTwo => self.less_busy(tried, draw),
-            Balance::HashSource => self.of_source(tried, ask),
+            Balance::HashSource | Balance::HashUri | Balance::HashHeader(_) | Balance::HashCookie(_) => {
+                self.of_key(tried, ask)
+            }
             Balance::First => self.first(tried, |b| !b.backup && self.may_take(b)),
         };
         index.or_else(|| self.otherwise(tried, ask, kept))
@@ -186,10 +219,10 @@ impl PoolPlan {
 
     /// One of those that fit, in the manner of the pool's rule.
     fn among(&self, tried: &Tried, ask: &Ask, fits: impl Fn(&BackendPlan) -> bool) -> Option<usize> {
-        match self.intent.balance {
+        match &self.intent.balance {
             Balance::First => self.first(tried, fits),
-            Balance::HashSource => {
-                let client = digest::of_source(ask.source);
+            balance if balance.is_hash() => {
+                let client = ask.key();
                 let mut walk = self.table.iter().flat_map(|table| table.walk(client));
                 let near = walk.find(|index| fits(&self.backends[*index]) && !tried.has(*index));
                 near.or_else(|| self.any(tried, client, fits))

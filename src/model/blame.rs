@@ -2,10 +2,12 @@
 //!
 //! Two kinds of evidence throw a backend out of its pool for a while ([`Ejection`](super::intent::Ejection)). A connect
 //! that failed is its own doing: it is left out as long as another one is available, for the last one is better than
-//! none. A connection that it broke off before a byte came may be its clients' doing, who send what it cannot stand: so
-//! at most half of a pool leaves for that, and no stranger can push all traffic onto one backend.
+//! none. A connection that it broke off before a byte came, an answer that did not come or one that tells of an error
+//! may be its clients' doing, who send what it cannot stand: so at most half of a pool leaves for those, and no stranger
+//! can push all traffic onto one backend. Which of them count, the pool says.
 
 use super::balance::{Ask, Picked, Tried};
+use super::intent::pool::Failings;
 use super::live::BackendState;
 use super::live::node::Pulse;
 use super::snapshot::{BackendPlan, PoolPlan};
@@ -21,6 +23,21 @@ pub enum Fault {
     NoWay,
     /// It broke a connection off before a byte came.
     Broke,
+    /// The head of its answer did not come in time.
+    Slow,
+    /// Its answer told of an error of its own.
+    Failing,
+}
+
+impl Fault {
+    fn counts(self, on: Failings) -> bool {
+        match self {
+            Self::Silent(_) | Self::Refused | Self::NoWay => on.connect,
+            Self::Broke => on.broken,
+            Self::Slow => on.timeout,
+            Self::Failing => on.server_error,
+        }
+    }
 }
 
 /// How many picks are thrown away at most to find another node.
@@ -32,14 +49,24 @@ impl PoolPlan {
         match fault {
             Fault::Silent(since) => backend.state.silent(since),
             Fault::Refused => backend.node.answered(),
-            Fault::NoWay | Fault::Broke => {}
+            Fault::NoWay | Fault::Broke | Fault::Slow | Fault::Failing => {}
         }
-        let Some(rule) = &self.intent.ejection else { return };
+        let Some(rule) = self.intent.ejection.as_ref().filter(|rule| fault.counts(rule.on)) else { return };
         let may = || match fault {
             Fault::Silent(_) | Fault::Refused | Fault::NoWay => self.can_spare(&backend.state),
-            Fault::Broke => self.can_spare(&backend.state) && self.is_mostly_in(),
+            Fault::Broke | Fault::Slow | Fault::Failing => self.can_spare(&backend.state) && self.is_mostly_in(),
         };
         backend.state.failed(rule, may);
+    }
+
+    /// The head of an answer with this status came from one of its backends.
+    pub fn judge(&self, backend: &BackendPlan, status: u16) {
+        let counts = || self.intent.ejection.as_ref().is_some_and(|rule| rule.on.server_error);
+        if status >= 500 && !matches!(status, 501 | 505) && counts() {
+            self.blame(backend, Fault::Failing);
+        } else {
+            backend.state.answered();
+        }
     }
 
     /// The plan of the backend with this state.

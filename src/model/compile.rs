@@ -7,11 +7,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::balance::{Maglev, Schedule, digest};
+use super::balance::{Maglev, Schedule, digest, token::Tokens};
 use super::filter::FilterPlan;
 use super::intent::{
-    Action, Admin, Backend, Balance, Cert, Filters, Intent, Listener, ListenerKey, PathMatch, Pool, PoolName, Protocol,
-    Route,
+    Action, Admin, Backend, Cert, Filters, Intent, Listener, ListenerKey, PathMatch, Pool, PoolName, Protocol, Route,
+    Sticky,
 };
 use super::live::{AgentKey, BackendKey, BackendState, Live, ProbeKey, RampKey, ServeKey, SlotKey};
 use super::map::Map;
@@ -94,13 +94,19 @@ fn plan_pool(name: &PoolName, pool: &Arc<Pool>, previous: &Snapshot, live: &Live
     let takes_turns = |b: &BackendPlan| !b.backup && b.admin == Admin::Ready;
     let backends: Box<[BackendPlan]> = backends.collect();
     let weights: Vec<u16> = backends.iter().map(|b| if takes_turns(b) { b.weight } else { 0 }).collect();
-    let table = (pool.balance == Balance::HashSource)
+    let table = pool
+        .balance
+        .is_hash()
         .then(|| Maglev::new(&backends.iter().map(|b| b.digest).zip(weights.iter().copied()).collect::<Vec<_>>()));
     Arc::new(PoolPlan {
         name: name.clone(),
         intent: pool.clone(),
         schedule: Schedule::new(&weights),
         table,
+        tokens: match &pool.sticky {
+            Some(Sticky::Cookie(cookie)) => Some(Tokens::new(name, cookie, &pool.backends)),
+            None | Some(Sticky::Source { .. }) => None,
+        },
         backends,
         state: live.pool(name),
     })
@@ -131,15 +137,31 @@ fn check_pool(pool: &Pool, problems: &mut Vec<Problem>) {
 /// A route to a pool that is not there stays and answers 503: its traffic must not fall to another route.
 fn check_targets(listener: &Listener, pools: &Map<PoolName, Arc<PoolPlan>>, problems: &mut Vec<Problem>) {
     for route in &listener.routes {
-        if let Action::Forward(pool) = &route.action
-            && !pools.contains_key(pool)
-        {
-            problems.push(Problem::new(
+        let Action::Forward(name) = &route.action else { continue };
+        match pools.get(name) {
+            None => problems.push(Problem::new(
                 &route.origin,
-                format!("goes to pool {pool}, which does not exist, so it answers 503; name one that does"),
-            ));
+                format!("goes to pool {name}, which does not exist, so it answers 503; name one that does"),
+            )),
+            Some(pool) if !matches!(listener.protocol, Protocol::Http | Protocol::Https) => {
+                if let Some(reason) = unheard(&pool.intent, listener.protocol) {
+                    problems.push(Problem::new(&route.origin, format!("goes to pool {name}, {reason}")));
+                }
+            }
+            Some(_) => {}
         }
     }
+}
+
+/// What a pool goes by that what comes over this protocol does not have.
+fn unheard(pool: &Pool, protocol: Protocol) -> Option<String> {
+    if pool.balance.asks_of_requests() {
+        let right = "it goes by source here; write hash source, or give the listener a pool of its own";
+        return Some(format!("whose balance is {}, and {protocol} has no requests: {right}", pool.balance));
+    }
+    let Some(Sticky::Cookie(cookie)) = &pool.sticky else { return None };
+    let right = "nobody keeps a backend here; make it sticky by source, or give the listener a pool of its own";
+    Some(format!("which is sticky by cookie {}, and {protocol} has no requests: {right}", cookie.name))
 }
 
 fn plan_listener(

@@ -19,13 +19,15 @@ use super::secret::Secret;
 
 pub mod filter;
 pub mod pool;
+pub mod sticky;
 mod text;
 
 pub use filter::{Filters, Redirect};
 pub use pool::{
-    Admin, Agent, Backend, Balance, Ejection, NamedBackend, Pool, Probe, ProbeKind, ProxyVersion, Queue, Sticky,
+    Admin, Agent, Backend, Balance, Ejection, Failings, NamedBackend, Pool, Probe, ProbeKind, ProxyVersion, Queue,
     Timeouts, WhenDown,
 };
+pub use sticky::{SameSite, Sticky, StickyCookie};
 
 /// Everything that was asked, by one source or by all.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -19,6 +19,7 @@ use super::tls::TlsShared;
 
 pub mod agent;
 pub mod backend;
+pub mod budget;
 pub mod codes;
 pub mod control;
 pub mod datagrams;

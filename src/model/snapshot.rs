@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Cache};
 use tokio::sync::watch;
 
-use super::balance::{Maglev, Schedule};
+use super::balance::{Maglev, Schedule, token::Tokens};
 use super::intent::{Action, Admin, Cert, CertName, Listener, ListenerKey, Pool, PoolName};
 use super::live::agent::Objection;
 use super::live::{
@@ -69,8 +69,10 @@ pub struct PoolPlan {
     pub backends: Box<[BackendPlan]>,
     /// In which order they take turns.
     pub schedule: Schedule,
-    /// Which of them serves which clients, for [`Balance::HashSource`](super::intent::Balance::HashSource) alone.
+    /// Which of them serves which clients, where the rule is a hash.
     pub table: Option<Maglev>,
+    /// What names them in cookies, where clients keep their backend by one.
+    pub tokens: Option<Tokens>,
     /// Live counters and the cursor.
     pub state: Arc<PoolState>,
 }
@@ -116,6 +118,13 @@ impl BackendPlan {
     /// its checks, nor its agent, nor what traffic found of it and its node.
     pub fn is_available(&self) -> bool {
         self.is_ready() && self.is_up() && !self.is_ejected()
+    }
+
+    /// Whether those who were its clients may come again: it may finish with them what it takes nobody new for.
+    pub fn is_home(&self) -> bool {
+        let is_closed = |agent: &AgentState| agent.objection() == Some(Objection::Maintain);
+        let is_there = self.admin != Admin::Maintain && !self.agent.as_deref().is_some_and(is_closed);
+        is_there && self.is_up() && !self.is_ejected()
     }
 
     /// Whether it is left out for what traffic found of it.

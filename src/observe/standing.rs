@@ -166,7 +166,7 @@ mod tests {
             assert_eq!(plan.is_available(), state == "up", "{standing:?}");
         };
         is(Standing::NotProbed, "up");
-        let rule = Ejection { failures: 1, time: std::time::Duration::from_secs(1) };
+        let rule = Ejection { failures: 1, time: std::time::Duration::from_secs(1), ..Ejection::default() };
         plan.state.failed(&rule, || true);
         is(Standing::Ejected, "down");
         agent.set_percent(0);

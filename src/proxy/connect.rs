@@ -39,7 +39,7 @@ pub(super) async fn connect(
 ) -> Result<Reached, Outcome> {
     let mut why = Outcome::NoBackend;
     for attempt in 0..=pool.intent.retries {
-        let picked = match queue::pick(worker, pool, source, tried, attempt > 0).await {
+        let picked = match queue::pick(worker, pool, &source.into(), tried, attempt > 0).await {
             Ok(picked) => picked,
             Err(Outcome::NoBackend) => break,
             Err(queue) => return Err(queue),

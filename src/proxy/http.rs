@@ -32,6 +32,7 @@ use body::ResponseBody;
 use patience::{Patience, Watched};
 use session::Session;
 
+mod affinity;
 mod answer;
 mod aside;
 mod body;

@@ -100,7 +100,7 @@ async fn icmp_counts_against_the_backend_and_moves_the_flow() {
 async fn a_backend_that_refuses_is_left_out_for_a_while() {
     let gone = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let alive = Answering::named("a:").await;
-    let rule = Ejection { failures: 2, time: Duration::from_secs(600) };
+    let rule = Ejection { failures: 2, time: Duration::from_secs(600), ..Ejection::default() };
     let asked = datagrams(dns(), &[gone, alive.address]).change_pool("site", |pool| pool.ejection = Some(rule));
     let sluice = Sluice::start(asked).await;
     let address = sluice.address(dns()).await;

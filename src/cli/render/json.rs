@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::model::intent::{
     Action, Agent, Backend, Cert, CertName, Ejection, Intent, Limits, Listener, ListenerKey, NamedBackend, PathMatch,
-    Pool, PoolName, Probe, ProbeKind, Queue, Rate, Route, SourceRules, Sticky, Timeouts, WhenDown,
+    Pool, PoolName, Probe, ProbeKind, Queue, Rate, Route, SourceRules, Sticky, StickyCookie, Timeouts, WhenDown,
 };
 use crate::model::problem::{Origin, Problem};
 
@@ -104,6 +104,8 @@ fn pool_of(name: &PoolName, pool: &Pool) -> Value {
         send_proxy,
         timeouts,
         retries,
+        retry_budget,
+        retry_on,
         when_down,
         backends,
         names,
@@ -114,11 +116,11 @@ fn pool_of(name: &PoolName, pool: &Pool) -> Value {
     json!({
         "name": name.as_str(),
         "balance": balance.to_string(),
-        "sticky": sticky.map(|Sticky { timeout }| json!({ "by": "source", "timeout": timeout.as_secs_f64() })),
+        "sticky": sticky.as_ref().map(sticky_of),
         "probe": probe.as_ref().map(probe_of),
         "agent": agent.as_ref().map(|Agent { port, every }| json!({ "port": port, "every": every.as_secs_f64() })),
-        "ejection": ejection.map(|Ejection { failures, time }| {
-            json!({ "failures": failures, "time": time.as_secs_f64() })
+        "ejection": ejection.map(|Ejection { failures, time, on }| {
+            json!({ "failures": failures, "time": time.as_secs_f64(), "on": on.counted() })
         }),
         "slow_start": slow_start.as_secs_f64(),
         "max_connections": max_connections,
@@ -132,11 +134,27 @@ fn pool_of(name: &PoolName, pool: &Pool) -> Value {
             "stall": stall.as_secs_f64(),
         },
         "retries": retries,
+        "retry_budget": retry_budget,
+        "retry_on": retry_on,
         "when_down": match when_down { WhenDown::Try => "try", WhenDown::Refuse => "refuse" },
         "backends": backends.iter().map(backend_of).collect::<Vec<_>>(),
         "names": names.iter().map(name_of).collect::<Vec<_>>(),
         "origin": origin_of(origin),
     })
+}
+
+fn sticky_of(sticky: &Sticky) -> Value {
+    match sticky {
+        Sticky::Source { timeout } => json!({ "by": "source", "timeout": timeout.as_secs_f64() }),
+        Sticky::Cookie(StickyCookie { name, ttl, secure, same_site, key }) => json!({
+            "by": "cookie",
+            "name": &**name,
+            "ttl": ttl.map(|ttl| ttl.as_secs_f64()),
+            "secure": secure,
+            "same_site": same_site.to_string(),
+            "has_key": key.is_some(),
+        }),
+    }
 }
 
 fn probe_of(probe: &Probe) -> Value {

@@ -144,6 +144,9 @@ pub struct Meta {
     /// When it was made, in RFC 3339 and UTC: such texts sort by time. The younger asks later.
     #[serde(deserialize_with = "nullable")]
     pub creation_timestamp: Option<Box<str>>,
+    /// What tells it from another one of the same name.
+    #[serde(deserialize_with = "nullable")]
+    pub uid: Option<Box<str>>,
     /// Its labels, of those we read.
     #[serde(deserialize_with = "kept")]
     pub labels: BTreeMap<Box<str>, Box<str>>,

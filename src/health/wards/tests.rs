@@ -2,11 +2,15 @@
 
 use super::*;
 use crate::model::compile::compile;
-use crate::model::intent::{Backend, Ejection, Intent, Pool, PoolName, Probe};
+use crate::model::intent::{Backend, Ejection, Failings, Intent, Pool, PoolName, Probe};
 use crate::model::live::Live;
 use crate::model::problem::Origin;
 
-const RULE: Ejection = Ejection { failures: 1, time: Duration::from_secs(10) };
+const RULE: Ejection = Ejection {
+    failures: 1,
+    time: Duration::from_secs(10),
+    on: Failings { connect: true, broken: true, timeout: true, server_error: true },
+};
 
 /// A pool with two backends on one node.
 fn snapshot(live: &Live, probe: Option<Probe>) -> Snapshot {

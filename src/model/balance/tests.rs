@@ -11,7 +11,7 @@ use crate::model::problem::Origin;
 use crate::model::snapshot::Snapshot;
 
 fn ask(chance: u64) -> Ask {
-    Ask { chance, source: IpAddr::from([192, 0, 2, 1]), now: Duration::ZERO }
+    Ask { chance, source: IpAddr::from([192, 0, 2, 1]), now: Duration::ZERO, hash: None, kept: None }
 }
 
 fn pool(balance: Balance, weights: &[u16], edit: impl FnOnce(&mut Pool)) -> (Live, Arc<PoolPlan>) {
@@ -66,6 +66,7 @@ fn assert_shares(counts: &[u64], due: &[f64], more: f64) {
 }
 
 mod agents;
+mod named;
 mod rules;
 mod slow_start;
 mod sticky;

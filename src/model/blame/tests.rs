@@ -15,7 +15,7 @@ use crate::model::snapshot::Snapshot;
 fn pool(live: &Live, nodes: &[(&str, u16)]) -> Arc<PoolPlan> {
     let mut pool = Pool::new(Origin::new("test", "pool"));
     pool.probe = None;
-    pool.ejection = Some(Ejection { failures: 2, time: Duration::from_secs(1) });
+    pool.ejection = Some(Ejection { failures: 2, time: Duration::from_secs(1), ..Ejection::default() });
     for (number, (node, count)) in nodes.iter().enumerate() {
         for n in 0..*count {
             let address = SocketAddr::from(([10, 0, number as u8, n as u8], 80));
@@ -28,7 +28,7 @@ fn pool(live: &Live, nodes: &[(&str, u16)]) -> Arc<PoolPlan> {
 }
 
 fn ask(chance: u64) -> Ask {
-    Ask { chance, source: [192, 0, 2, 1].into(), now: Duration::ZERO }
+    Ask { chance, source: [192, 0, 2, 1].into(), now: Duration::ZERO, hash: None, kept: None }
 }
 
 fn available(plan: &PoolPlan) -> String {

@@ -10,8 +10,13 @@ use crate::model::intent::{Backend, CertName, PathMatch, SourceRules};
 use crate::model::secret::Secret;
 use crate::model::snapshot::Decision;
 
-const ASK: Ask =
-    Ask { chance: 12345, source: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), now: std::time::Duration::ZERO };
+const ASK: Ask = Ask {
+    chance: 12345,
+    source: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+    now: std::time::Duration::ZERO,
+    hash: None,
+    kept: None,
+};
 
 fn origin(object: &str) -> Origin {
     Origin::new("test", object)

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Sticky;
 use crate::model::problem::Origin;
 
 /// Backends that serve the same thing, and how to choose among them.
@@ -11,7 +12,7 @@ use crate::model::problem::Origin;
 pub struct Pool {
     /// How a backend is picked.
     pub balance: Balance,
-    /// Connections of one source go to the backend its last one went to.
+    /// Clients go to the backend that they went to last.
     pub sticky: Option<Sticky>,
     /// How backends are checked; `None` takes each as up.
     pub probe: Option<Probe>,
@@ -31,6 +32,11 @@ pub struct Pool {
     pub timeouts: Timeouts,
     /// How often another backend is tried after a failure, 0 to 10.
     pub retries: u8,
+    /// How many of a hundred requests may be sent again to a backend although another may have seen them; `None`: as
+    /// many as `retries` allows.
+    pub retry_budget: Option<u8>,
+    /// Answers with these statuses are asked for once more elsewhere, where that is safe; sorted.
+    pub retry_on: Vec<u16>,
     /// What to do when no backend is available.
     pub when_down: WhenDown,
     /// The backends, in the order given; those behind `names` come last.
@@ -59,6 +65,8 @@ impl Pool {
             send_proxy: None,
             timeouts: Timeouts::default(),
             retries: 2,
+            retry_budget: Some(20),
+            retry_on: Vec::new(),
             when_down: WhenDown::default(),
             backends: Vec::new(),
             names: Vec::new(),
@@ -69,7 +77,7 @@ impl Pool {
 }
 
 /// How a backend is picked.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Balance {
     /// Each in turn, as often as its weight says.
     #[default]
@@ -81,15 +89,27 @@ pub enum Balance {
     /// Always the same for the same source, as long as it is available; few sources move when backends come and go
     /// (Maglev, with bounded load).
     HashSource,
+    /// The same by the path of the request, without its query. This and the next two are by source where there is no
+    /// request, or nothing in it to go by.
+    HashUri,
+    /// The same by this field of the request (lower-case name).
+    HashHeader(Arc<str>),
+    /// The same by this cookie.
+    HashCookie(Arc<str>),
     /// The first in the order given that is available and below its limit.
     First,
 }
 
-/// How long a source keeps its backend.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Sticky {
-    /// Since its last connection began, 1 s to 24 h.
-    pub timeout: Duration,
+impl Balance {
+    /// Whether it gives the same backend to the same key, whatever the key is.
+    pub fn is_hash(&self) -> bool {
+        matches!(self, Self::HashSource | Self::HashUri | Self::HashHeader(_) | Self::HashCookie(_))
+    }
+
+    /// Whether it goes by what only a request has.
+    pub fn asks_of_requests(&self) -> bool {
+        self.is_hash() && *self != Self::HashSource
+    }
 }
 
 /// Where connections wait for a backend below its limit.
@@ -129,15 +149,50 @@ pub struct Agent {
 /// When a backend that fails real traffic is left out, and for how long.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Ejection {
-    /// Connections in a row that it did not take or broke off before a byte came, at least 1.
+    /// Failures in a row, at least 1.
     pub failures: u32,
     /// How long it is left out; longer each time it comes back to fail, up to ten times this.
     pub time: Duration,
+    /// What is a failure.
+    pub on: Failings,
 }
 
 impl Default for Ejection {
     fn default() -> Self {
-        Self { failures: 3, time: Duration::from_secs(10) }
+        Self { failures: 3, time: Duration::from_secs(10), on: Failings::default() }
+    }
+}
+
+/// What counts as a failure of a backend in real traffic.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Failings {
+    /// It did not take a connection.
+    pub connect: bool,
+    /// It broke a connection off before a byte came.
+    pub broken: bool,
+    /// The head of its answer did not come in time.
+    pub timeout: bool,
+    /// Its answer has a status from 500 on, but for 501 and 505, which say that the request is not for it.
+    pub server_error: bool,
+}
+
+impl Default for Failings {
+    fn default() -> Self {
+        // An answer is an answer: that one request makes a backend fail is often the request's doing.
+        Self { connect: true, broken: true, timeout: true, server_error: false }
+    }
+}
+
+impl Failings {
+    /// Each with its word, in the order they are written.
+    pub fn words(&self) -> [(&'static str, bool); 4] {
+        let Self { connect, broken, timeout, server_error } = *self;
+        [("connect", connect), ("broken", broken), ("timeout", timeout), ("5xx", server_error)]
+    }
+
+    /// The words of those that count.
+    pub fn counted(&self) -> Vec<&'static str> {
+        self.words().into_iter().filter(|(_, counts)| *counts).map(|(word, _)| word).collect()
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::{Action, Admin, Agent, Backend, Balance, Cert, CertName, Ejection, Intent, Limits, Listener, ListenerKey};
-use super::{NamedBackend, PathMatch, Pool, Probe, ProbeKind, Protocol, ProxyVersion, Queue, Rate, Route, SourceRules};
-use super::{Sticky, Timeouts, Transport, WhenDown};
+use super::{Action, Admin, Agent, Backend, Balance, Cert, CertName, Ejection, Failings, Intent, Limits, Listener};
+use super::{ListenerKey, NamedBackend, PathMatch, Pool, Probe, ProbeKind, Protocol, ProxyVersion, Queue, Rate, Route};
+use super::{SameSite, SourceRules, Sticky, StickyCookie, Timeouts, Transport, WhenDown};
 
 // Values are taken apart whole, without `..`: a field that is added cannot be forgotten here.
 
@@ -95,6 +95,8 @@ fn write_pool(f: &mut fmt::Formatter<'_>, name: &str, pool: &Pool) -> fmt::Resul
         send_proxy,
         timeouts,
         retries,
+        retry_budget,
+        retry_on,
         when_down,
         backends,
         names,
@@ -102,8 +104,10 @@ fn write_pool(f: &mut fmt::Formatter<'_>, name: &str, pool: &Pool) -> fmt::Resul
         origin,
     } = pool;
     write!(f, "pool {name} {balance}")?;
-    if let Some(Sticky { timeout }) = sticky {
-        write!(f, " sticky {timeout:?}")?;
+    match sticky {
+        None => {}
+        Some(Sticky::Source { timeout }) => write!(f, " sticky {timeout:?}")?,
+        Some(Sticky::Cookie(cookie)) => write_cookie(f, cookie)?,
     }
     match probe {
         None => write!(f, " probe none")?,
@@ -127,7 +131,17 @@ fn write_pool(f: &mut fmt::Formatter<'_>, name: &str, pool: &Pool) -> fmt::Resul
             write!(f, " {word} {time:?}")?;
         }
     }
-    writeln!(f, " retries {retries}")?;
+    write!(f, " retries {retries}")?;
+    match retry_budget {
+        None => write!(f, " budget none")?,
+        Some(20) => {}
+        Some(percent) => write!(f, " budget {percent}%")?,
+    }
+    if !retry_on.is_empty() {
+        write!(f, " on")?;
+        retry_on.iter().try_for_each(|status| write!(f, " {status}"))?;
+    }
+    writeln!(f)?;
     write_care(f, ejection.as_ref(), *slow_start)?;
     if *max_connections > 0 {
         let Queue { length, wait } = queue;
@@ -137,12 +151,36 @@ fn write_pool(f: &mut fmt::Formatter<'_>, name: &str, pool: &Pool) -> fmt::Resul
     names.iter().try_for_each(|name| write_name(f, name))
 }
 
+fn write_cookie(f: &mut fmt::Formatter<'_>, cookie: &StickyCookie) -> fmt::Result {
+    let StickyCookie { name, ttl, secure, same_site, key } = cookie;
+    write!(f, " sticky cookie {name}")?;
+    if let Some(ttl) = ttl {
+        write!(f, " ttl {ttl:?}")?;
+    }
+    if let Some(secure) = secure {
+        write!(f, " secure {secure}")?;
+    }
+    if *same_site != SameSite::default() {
+        write!(f, " same_site {same_site}")?;
+    }
+    if key.is_some() {
+        write!(f, " key hidden")?;
+    }
+    Ok(())
+}
+
 /// How backends are spared, where it is not the usual way.
 fn write_care(f: &mut fmt::Formatter<'_>, ejection: Option<&Ejection>, slow_start: std::time::Duration) -> fmt::Result {
     match ejection {
         None => writeln!(f, "  ejection none")?,
         Some(ejection) if *ejection == Ejection::default() => {}
-        Some(Ejection { failures, time }) => writeln!(f, "  ejection failures {failures} time {time:?}")?,
+        Some(Ejection { failures, time, on }) => {
+            write!(f, "  ejection failures {failures} time {time:?}")?;
+            if *on != Failings::default() {
+                write!(f, " on {}", on.counted().join(","))?;
+            }
+            writeln!(f)?;
+        }
     }
     if !slow_start.is_zero() {
         writeln!(f, "  slow_start {slow_start:?}")?;
@@ -242,7 +280,20 @@ impl fmt::Display for Balance {
             Self::LeastConnections => "least-connections",
             Self::RandomTwo => "random-two",
             Self::HashSource => "hash source",
+            Self::HashUri => "hash uri",
+            Self::HashHeader(name) => return write!(f, "hash header {name}"),
+            Self::HashCookie(name) => return write!(f, "hash cookie {name}"),
             Self::First => "first",
+        })
+    }
+}
+
+impl fmt::Display for SameSite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lax => "lax",
+            Self::Strict => "strict",
+            Self::None => "none",
         })
     }
 }

@@ -69,12 +69,18 @@ impl BackendState {
         }
     }
 
-    /// Lets it in again before its time, on probation, if it was left out.
+    /// Its checks found it up again: lets it in before its time, on probation, if it was left out. Rings in any case,
+    /// as somebody may wait for it.
     pub fn pardon(&self) {
         if self.ejection.is_ejected() {
             self.ejection.readmit();
-            self.trouble.notify_one();
         }
+        self.ring();
+    }
+
+    /// Tells `health` that something about it changed, and through it those who wait in queues.
+    pub fn ring(&self) {
+        self.trouble.notify_one();
     }
 
     /// It gave a whole head or a first byte: nothing speaks against it now.
@@ -118,9 +124,14 @@ impl BackendState {
         self.shards.here().bytes_to.add(bytes);
     }
 
+    /// Payload of an answer came from it, whose head told already how it is.
+    pub fn gave(&self, bytes: u64) {
+        self.shards.here().bytes_from.add(bytes);
+    }
+
     /// Payload came from it.
     pub fn received(&self, bytes: u64) {
-        self.shards.here().bytes_from.add(bytes);
+        self.gave(bytes);
         if bytes > 0 {
             self.answered();
         }

@@ -78,8 +78,10 @@ impl EjectionState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::intent::Failings;
 
-    const RULE: Ejection = Ejection { failures: 3, time: Duration::from_secs(10) };
+    const RULE: Ejection = Ejection { failures: 3, time: Duration::from_secs(10), on: ALL };
+    const ALL: Failings = Failings { connect: true, broken: true, timeout: true, server_error: true };
 
     /// `-` a failure, `+` a success, `r` let in again; gives `e` where it was thrown out and `.` elsewhere.
     fn run(story: &str, may: bool) -> String {

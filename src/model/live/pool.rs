@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::budget::{self, Window};
 use super::codes::{CodeLabel, Codes};
 use super::queue::QueueState;
 use super::shard::{Count, Sharded, sum};
@@ -24,6 +25,8 @@ pub struct PoolState {
 struct PoolShard {
     cursor: Count,
     retries: Count,
+    over_budget: Count,
+    window: Window,
     failed_open: Count,
     queued: Count,
     queue_full: Count,
@@ -88,6 +91,24 @@ impl PoolState {
         self.shards.here().retries.add(1);
     }
 
+    /// A request came at this second of the time that is the same for all threads: the budget grows.
+    pub fn asked(&self, now: u64) {
+        self.shards.here().window.asked(now);
+    }
+
+    /// Whether a request that a backend may have seen may be sent again at second `now`, when so many of a hundred may;
+    /// counts it, or that it may not.
+    pub fn may_repeat(&self, now: u64, percent: u8) -> bool {
+        let may = budget::allows(&self.shards, |shard| &shard.window, now, percent);
+        let here = self.shards.here();
+        if may {
+            here.window.sent_again(now)
+        } else {
+            here.over_budget.add(1)
+        }
+        may
+    }
+
     /// No backend was available and one was tried all the same.
     pub fn failed_open(&self) {
         self.shards.here().failed_open.add(1);
@@ -116,6 +137,11 @@ impl PoolState {
     /// Tries beyond the first.
     pub fn retries(&self) -> u64 {
         sum(&self.shards, |s| &s.retries)
+    }
+
+    /// Requests that were not sent again since too many had been.
+    pub fn over_budget(&self) -> u64 {
+        sum(&self.shards, |s| &s.over_budget)
     }
 
     /// Picks made although nothing was available.

@@ -43,6 +43,13 @@ impl QueueState {
         Some(Waiter { queue: self.clone(), ticket })
     }
 
+    /// Lets the first in the line look, for a backend may have come up. Costs next to nothing where nobody waits.
+    pub fn look(&self) {
+        if self.length() > 0 {
+            self.wake_first();
+        }
+    }
+
     fn wake_first(&self) {
         if let Some(first) = self.lock().front() {
             first.notify_one();
@@ -122,9 +129,7 @@ pub struct Slot(Arc<SlotState>);
 impl Drop for Slot {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, SeqCst);
-        if self.0.queue.length() > 0 {
-            self.0.queue.wake_first();
-        }
+        self.0.queue.look();
     }
 }
 

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::Asker;
 use crate::model::intent::{
-    self, Action, Agent, Cert, Ejection, Limits, PathMatch, ProbeKind, Queue, Rate, SourceRules, Sticky, Timeouts,
-    WhenDown,
+    self, Action, Agent, Cert, Ejection, Limits, PathMatch, ProbeKind, Queue, Rate, SourceRules, Sticky, StickyCookie,
+    Timeouts, WhenDown,
 };
 use crate::model::snapshot::{ListenerPlan, PoolPlan, Snapshot};
 
@@ -112,10 +112,13 @@ pub enum Target<'s> {
 pub struct Pool<'s> {
     /// Its name.
     pub name: &'s str,
-    /// `round-robin`, `least-connections`, `random-two`, `hash source` or `first`.
+    /// `round-robin`, `least-connections`, `random-two`, `hash source`, `hash uri`, `hash header NAME`,
+    /// `hash cookie NAME` or `first`.
     pub balance: String,
     /// Seconds a source keeps its backend; null: it does not.
     pub sticky_seconds: Option<f64>,
+    /// The cookie by which clients keep their backend; null: they do not.
+    pub sticky_cookie: Option<Cookie<'s>>,
     /// Null when backends are not checked.
     pub probe: Option<Probe<'s>>,
     /// The port of the agent that backends are asked by; null: they are not asked.
@@ -126,6 +129,8 @@ pub struct Pool<'s> {
     pub ejection_failures: Option<u32>,
     /// Seconds it is left out.
     pub ejection_seconds: Option<f64>,
+    /// What is a failure: `connect`, `broken`, `timeout`, `5xx`.
+    pub ejection_on: Option<Vec<&'static str>>,
     /// Seconds until a backend that came up takes its full share.
     pub slow_start_seconds: f64,
     /// Connections or requests one backend takes at once; 0: no limit.
@@ -148,6 +153,10 @@ pub struct Pool<'s> {
     pub stall_timeout_seconds: f64,
     /// How often another backend is tried.
     pub retries: u8,
+    /// How many of a hundred requests may be sent again that a backend may have seen; null: all.
+    pub retry_budget_percent: Option<u8>,
+    /// Statuses of answers that are asked for once more elsewhere, where that is safe.
+    pub retry_on: &'s [u16],
     /// What is done when no backend is available: `try` or `refuse`.
     pub when_down: &'static str,
     /// In the order given.
@@ -156,6 +165,21 @@ pub struct Pool<'s> {
     pub names: Vec<String>,
     /// Who asked.
     pub origin: Asker<'s>,
+}
+
+/// The cookie of a sticky pool.
+#[derive(Debug, Serialize)]
+pub struct Cookie<'s> {
+    /// Its name.
+    pub name: &'s str,
+    /// Seconds it lasts; null: until the browser is closed.
+    pub ttl_seconds: Option<f64>,
+    /// Whether it is sent over https alone; null: if it was given over https.
+    pub secure: Option<bool>,
+    /// `lax`, `strict` or `none`.
+    pub same_site: String,
+    /// Whether a key was given that its value is made with.
+    pub has_key: bool,
 }
 
 /// How backends are checked.
@@ -303,6 +327,8 @@ impl<'s> Pool<'s> {
             send_proxy,
             timeouts,
             retries,
+            retry_budget,
+            retry_on,
             when_down,
             backends,
             names,
@@ -313,12 +339,20 @@ impl<'s> Pool<'s> {
         Self {
             name: plan.name.as_str(),
             balance: balance.to_string(),
-            sticky_seconds: sticky.map(|Sticky { timeout }| timeout.as_secs_f64()),
+            sticky_seconds: match sticky {
+                Some(Sticky::Source { timeout }) => Some(timeout.as_secs_f64()),
+                None | Some(Sticky::Cookie(_)) => None,
+            },
+            sticky_cookie: match sticky {
+                Some(Sticky::Cookie(cookie)) => Some(Cookie::of(cookie)),
+                None | Some(Sticky::Source { .. }) => None,
+            },
             probe: probe.as_ref().map(Probe::of),
             agent_port: agent.as_ref().map(|Agent { port, every: _ }| *port),
             agent_every_seconds: agent.as_ref().map(|Agent { port: _, every }| every.as_secs_f64()),
-            ejection_failures: ejection.map(|Ejection { failures, time: _ }| failures),
-            ejection_seconds: ejection.map(|Ejection { failures: _, time }| time.as_secs_f64()),
+            ejection_failures: ejection.map(|Ejection { failures, time: _, on: _ }| failures),
+            ejection_seconds: ejection.map(|Ejection { failures: _, time, on: _ }| time.as_secs_f64()),
+            ejection_on: ejection.map(|Ejection { failures: _, time: _, on }| on.counted()),
             slow_start_seconds: slow_start.as_secs_f64(),
             max_connections: *max_connections,
             queue_length: *length,
@@ -330,6 +364,8 @@ impl<'s> Pool<'s> {
             half_closed_timeout_seconds: half_closed.as_secs_f64(),
             stall_timeout_seconds: stall.as_secs_f64(),
             retries: *retries,
+            retry_budget_percent: *retry_budget,
+            retry_on,
             when_down: match when_down {
                 WhenDown::Try => "try",
                 WhenDown::Refuse => "refuse",
@@ -337,6 +373,19 @@ impl<'s> Pool<'s> {
             backends: backends.iter().map(Backend::of).collect(),
             names: names.iter().map(|name| format!("{}:{}", name.host, name.port)).collect(),
             origin: origin.into(),
+        }
+    }
+}
+
+impl<'s> Cookie<'s> {
+    fn of(cookie: &'s StickyCookie) -> Self {
+        let StickyCookie { name, ttl, secure, same_site, key } = cookie;
+        Self {
+            name,
+            ttl_seconds: ttl.map(|ttl| ttl.as_secs_f64()),
+            secure: *secure,
+            same_site: same_site.to_string(),
+            has_key: key.is_some(),
         }
     }
 }

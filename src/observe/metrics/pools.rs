@@ -15,6 +15,10 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) -> Result<(), promethe
         "sluice_retries_total",
         "Requests and connections tried again at another backend after a failure.",
     );
+    let mut over_budget = Family::counter(
+        "sluice_retries_over_budget_total",
+        "Requests that were not sent again since too many of the pool had been.",
+    );
     let mut failed_open =
         Family::counter("sluice_pool_failed_open_total", "Picks made although no backend of the pool was available.");
     let mut waiting =
@@ -30,6 +34,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) -> Result<(), promethe
     for pool in sorted(snapshot) {
         let label = [("pool", pool.name.as_str())];
         retries.count(&label, pool.state.retries());
+        over_budget.count(&label, pool.state.over_budget());
         failed_open.count(&label, pool.state.failed_opens());
         waiting.count(&label, pool.state.queue().length() as u64);
         for (end, count) in ["served", "full", "timeout"].into_iter().zip(pool.state.queue_ends()) {
@@ -42,6 +47,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) -> Result<(), promethe
         }
     }
     page.add(retries)?;
+    page.add(over_budget)?;
     page.add(failed_open)?;
     page.add(waiting)?;
     page.add(queued)?;

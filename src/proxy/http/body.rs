@@ -241,7 +241,7 @@ impl Body for ResponseBody {
                     pace.spent(Side::Backend, bytes as usize);
                 }
                 if let Some(lease) = &this.underway.lease {
-                    lease.state().received(bytes);
+                    lease.state().gave(bytes);
                 }
             }
             Some(Err(_)) => this.underway.session.outcome.set(Outcome::BackendBroke),

@@ -1,8 +1,9 @@
 //! A request at its backend: pick, send on a waiting connection or a fresh one, and again at another backend while that
 //! is safe.
 //!
-//! Safe to send again: what was not sent at all, whatever it is; and what was sent without an answer, if its method
-//! only asks (RFC 9110 §9.2.1) and it has no body. Anything else may have been done by the backend that fell silent.
+//! Safe to send again: what was not sent at all, whatever it is; and what was sent without an answer, if it has no body
+//! and its method allows it (see [`Reach`]), as long as the pool's budget lasts. Anything else may have been done by the
+//! backend that fell silent. A pool may ask that answers with some statuses are taken for none, too.
 //! Such a request also leaves a backend that checks find down while it waits there: a host without power sends no reset,
 //! and the client should not have to wait for the response timeout.
 
@@ -16,18 +17,19 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{self, HeaderValue};
 use hyper::upgrade::OnUpgrade;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::affinity::{self, Wish};
 use super::body::{RequestBody, ResponseBody, Underway};
 use super::clients::Borrowed;
 use super::fields::clean_response;
-use super::replay::Replay;
+use super::replay::{Reach, Replay};
 use super::session::Session;
 use super::tunnel::Tunnel;
-use crate::model::balance::Tried;
+use crate::model::balance::{Picked, Tried};
 use crate::model::blame::Fault;
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::{BackendPlan, PoolPlan};
@@ -86,6 +88,13 @@ impl Failure {
     }
 }
 
+/// An answer that says that it is none, kept while another backend is asked.
+struct Spare {
+    pool: Arc<PoolPlan>,
+    answer: (Response<Incoming>, Borrowed),
+    picked: Picked,
+}
+
 /// A request without an answer; with the request, if it was not sent.
 struct Unanswered {
     failure: Failure,
@@ -103,13 +112,19 @@ pub(super) async fn forward(
 ) -> Result<Response<ResponseBody>, Unserved> {
     let Outgoing { mut request, upgrade, mut underway } = outgoing;
     underway.pool = Some(pool.state.clone());
-    let replay = is_safe(&pool, &request).then(|| Replay::of(&request, session.buffer.take()));
+    let wish = affinity::read(session, &pool, &mut request);
+    let replay = (Reach::of(request.method()) != Reach::Nowhere && request.body().is_none())
+        .then(|| Replay::of(&request, session.buffer.take()));
+    let safe = replay.as_ref().filter(|replay| replay.reach() == Reach::Anywhere);
+    pool.state.asked(session.second(underway.started()));
     let mut tried = Tried::default();
     let mut failure = Failure::NoBackend;
+    let mut spare: Option<Spare> = None;
     for attempt in 0..=pool.intent.retries {
         let is_again = attempt > 0;
-        let picked = match queue::pick(&session.worker, &mut pool, session.source, &mut tried, is_again).await {
+        let picked = match queue::pick(&session.worker, &mut pool, &wish.client, &mut tried, is_again).await {
             Ok(picked) => picked,
+            Err(_) if spare.is_some() => break,
             Err(Outcome::QueueFull) => return Err(Failure::QueueFull.answer(underway)),
             Err(Outcome::QueueTimeout) => return Err(Failure::QueueTimeout.answer(underway)),
             Err(_) => break,
@@ -121,26 +136,42 @@ pub(super) async fn forward(
         let started = if pool.intent.max_connections > 0 { Instant::now() } else { underway.started() };
         let backend = &pool.backends[picked.index];
         let unanswered = match send(session, &pool, backend, request, started, replay.as_ref()).await {
-            Ok((response, connection)) => {
-                backend.state.answered();
-                underway.lease = Some(picked.lease);
-                underway.connection = Some(connection);
-                session.buffer.set(replay.map(Replay::into_buffer).unwrap_or_default());
-                return pass_on(session, &pool, response, upgrade, underway);
+            Ok(answer) => {
+                let status = answer.0.status().as_u16();
+                pool.judge(backend, status);
+                let is_none = attempt < pool.intent.retries && pool.intent.retry_on.contains(&status);
+                match safe.filter(|_| is_none && may_repeat(session, &pool)) {
+                    None => {
+                        session.buffer.set(replay.map(Replay::into_buffer).unwrap_or_default());
+                        return deliver(session, &wish, &tried, Spare { pool, answer, picked }, upgrade, underway);
+                    }
+                    Some(replay) => {
+                        tried.add(picked.index);
+                        request = replay.request();
+                        spare = Some(Spare { pool: pool.clone(), answer, picked });
+                        continue;
+                    }
+                }
             }
             Err(unanswered) => unanswered,
         };
         failure = unanswered.failure;
-        if failure == Failure::Broke {
-            pool.blame(backend, Fault::Broke);
+        match failure {
+            Failure::Broke => pool.blame(backend, Fault::Broke),
+            Failure::TooSlow => pool.blame(backend, Fault::Slow),
+            _ => {}
         }
         debug!(pool = %pool.name, backend = %backend.address, ?failure, "no answer");
         tried.add(picked.index);
-        let again = || replay.as_ref().filter(|_| failure == Failure::Broke).map(Replay::request);
+        let is_left = attempt < pool.intent.retries && failure == Failure::Broke;
+        let again = || safe.filter(|_| is_left && may_repeat(session, &pool)).map(Replay::request);
         match unanswered.unsent.or_else(again) {
             Some(unsent) => request = unsent,
             None => break,
         }
+    }
+    if let Some(spare) = spare {
+        return deliver(session, &wish, &tried, spare, upgrade, underway);
     }
     if failure == Failure::Client {
         session.outcome.set(Outcome::ClientGone);
@@ -148,10 +179,28 @@ pub(super) async fn forward(
     Err(failure.answer(underway))
 }
 
-/// Whether a request may be sent a second time when its backend may have seen the first.
-fn is_safe(pool: &PoolPlan, request: &Request<RequestBody>) -> bool {
-    let only_asks = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
-    only_asks && request.body().is_none() && pool.intent.retries > 0
+/// Whether the pool's budget allows that a request is sent again which a backend may have seen.
+fn may_repeat(session: &Session, pool: &PoolPlan) -> bool {
+    pool.intent.retry_budget.is_none_or(|percent| pool.state.may_repeat(session.second(Instant::now()), percent))
+}
+
+/// Gives an answer to the client, with what it has to know of its backend.
+fn deliver(
+    session: &Session,
+    wish: &Wish,
+    tried: &Tried,
+    from: Spare,
+    upgrade: Option<Upgrade>,
+    mut underway: Underway,
+) -> Result<Response<ResponseBody>, Unserved> {
+    let Spare { pool, answer: (response, connection), picked } = from;
+    underway.lease = Some(picked.lease);
+    underway.connection = Some(connection);
+    let mut response = pass_on(session, &pool, response, upgrade, underway)?;
+    if pool.tokens.is_some() {
+        wish.tell(&pool, tried, picked.index, session.proto == "https", response.headers_mut());
+    }
+    Ok(response)
 }
 
 /// Sends a request to one backend: on a connection that waits, else on a fresh one.
@@ -165,7 +214,8 @@ async fn send(
 ) -> Result<(Response<Incoming>, Borrowed), Unanswered> {
     request.body_mut().goes_to(&backend.state);
     let limit = pool.intent.timeouts.response;
-    let leave = replay.filter(|_| backend.is_up()).map(|_| (pool, backend));
+    let may_leave = |replay: &&Replay| replay.reach() == Reach::Anywhere && pool.intent.retries > 0 && backend.is_up();
+    let leave = replay.filter(may_leave).map(|_| (pool, backend));
     let patience = |since| Patience { until: since + limit, limit, leave };
     let shelf = session.shelf(pool, backend.address);
     while let Some(mut connection) = shelf.take() {

@@ -17,7 +17,37 @@ pub(super) struct Replay {
     fields: Vec<u8>,
 }
 
+/// How far a request may be repeated that a backend may have seen without answering.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reach {
+    /// Not at all: it may have been done.
+    Nowhere,
+    /// On a fresh connection to the same backend, when the one it was sent on had waited and was closed without a byte.
+    Same,
+    /// At another backend as well.
+    Anywhere,
+}
+
+impl Reach {
+    /// By the method. To ask twice is harmless where one only asks (RFC 9110 §9.2.1). PUT and DELETE are idempotent
+    /// (§9.2.2), yet between the two somebody else may have written, and a second DELETE is answered with 404: they are
+    /// repeated only in the race that every kept connection has (RFC 9112 §9.3.1), which says nothing of the backend.
+    /// Others never are.
+    pub(super) fn of(method: &Method) -> Self {
+        match *method {
+            Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE => Self::Anywhere,
+            Method::PUT | Method::DELETE => Self::Same,
+            _ => Self::Nowhere,
+        }
+    }
+}
+
 impl Replay {
+    /// How far it may go.
+    pub(super) fn reach(&self) -> Reach {
+        Reach::of(&self.method)
+    }
+
     /// Keeps a request's head in `buffer`.
     pub(super) fn of<B>(request: &Request<B>, mut buffer: Vec<u8>) -> Self {
         buffer.clear();

@@ -115,6 +115,11 @@ impl Session {
         clients.of(backend)
     }
 
+    /// The second of a moment, counted alike on all threads.
+    pub(super) fn second(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.worker.epoch).as_secs()
+    }
+
     /// A request began.
     pub(super) fn begin(&self) {
         self.requests.set(self.requests.get() + 1);

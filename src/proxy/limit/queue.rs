@@ -1,22 +1,21 @@
 //! A pick that waits: while every backend of a pool is at its limit, in the pool's line (`model::live::queue`).
 //!
 //! The first in the line picks by the snapshot of that moment, so a raised limit and a new backend serve those who wait
-//! already. It is woken by a slot that is given back and by a publication. That a backend came up or is forgiven is told
-//! to nobody, so the first also looks every [`LOOK`]; the others sleep.
+//! already. It is woken by a slot that is given back, by a publication, and by `health` when a backend came up or was let
+//! in again. What an agent says wakes nobody, so the first also looks every [`LOOK`]; the others sleep.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use crate::model::balance::{Picked, Tried};
+use crate::model::balance::{Client, Picked, Tried};
 use crate::model::live::queue::Waiter;
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::PoolPlan;
 use crate::proxy::Worker;
 
-/// How often the first in the line looks whether a backend has come up.
+/// How often the first in the line looks by itself.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Picks a backend that was not tried, and waits for it where all are at their limit. `is_again`: another one failed
@@ -28,14 +27,14 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(in crate::proxy) async fn pick(
     worker: &Worker,
     pool: &mut Arc<PoolPlan>,
-    source: IpAddr,
+    client: &Client,
     tried: &mut Tried,
     is_again: bool,
 ) -> Result<Picked, Outcome> {
     let is_limited = pool.intent.max_connections > 0;
     // Who comes while others wait does not pass them by.
     if !is_limited || pool.state.queue().length() == 0 {
-        let ask = worker.ask(pool, source);
+        let ask = worker.ask(pool, client);
         let picked = if is_again { pool.pick_again(tried, &ask) } else { pool.pick(tried, &ask) };
         if let Some(picked) = picked {
             return Ok(picked);
@@ -45,15 +44,20 @@ pub(in crate::proxy) async fn pick(
         }
     }
     // Boxed, so that connections that never wait do not carry the room for it through their lives.
-    Box::pin(wait(worker, pool, source, tried)).await
+    Box::pin(wait(worker, pool, client, tried)).await
 }
 
 #[cold]
-async fn wait(worker: &Worker, pool: &mut Arc<PoolPlan>, source: IpAddr, tried: &mut Tried) -> Result<Picked, Outcome> {
+async fn wait(
+    worker: &Worker,
+    pool: &mut Arc<PoolPlan>,
+    client: &Client,
+    tried: &mut Tried,
+) -> Result<Picked, Outcome> {
     let (state, queue) = (pool.state.clone(), pool.intent.queue);
     let end = match state.queue().join(queue.length) {
         None => Err(Outcome::QueueFull),
-        Some(waiter) => match timeout(queue.wait, turn(worker, pool, source, tried, waiter)).await {
+        Some(waiter) => match timeout(queue.wait, turn(worker, pool, client, tried, waiter)).await {
             Ok(picked) => picked,
             Err(_) => Err(Outcome::QueueTimeout),
         },
@@ -70,7 +74,7 @@ async fn wait(worker: &Worker, pool: &mut Arc<PoolPlan>, source: IpAddr, tried: 
 async fn turn(
     worker: &Worker,
     pool: &mut Arc<PoolPlan>,
-    source: IpAddr,
+    client: &Client,
     tried: &mut Tried,
     waiter: Waiter,
 ) -> Result<Picked, Outcome> {
@@ -85,7 +89,7 @@ async fn turn(
             *pool = now;
         }
         *tried = Tried::default();
-        if let Some(picked) = pool.pick(tried, &worker.ask(pool, source)) {
+        if let Some(picked) = pool.pick(tried, &worker.ask(pool, client)) {
             return Ok(picked);
         }
         if !pool.is_worth_waiting(tried) {

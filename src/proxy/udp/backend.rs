@@ -73,7 +73,7 @@ pub(super) fn may_stay(pool: &PoolPlan, backend: u16, is_up: impl FnOnce() -> bo
 /// Picks a backend for a flow and makes a socket to it. `current` is the one the flow has.
 pub(super) fn find(worker: &Worker, pool: &PoolPlan, source: IpAddr, current: Option<u16>, mut tried: Tried) -> Found {
     for attempt in 0..=pool.intent.retries {
-        let ask = worker.ask(pool, source);
+        let ask = worker.ask(pool, &source.into());
         let is_again = attempt > 0 || current.is_some();
         let picked = if is_again { pool.pick_again(&tried, &ask) } else { pool.pick(&tried, &ask) };
         let Some(picked) = picked else { return Found::Nothing };

@@ -6,22 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Door;
-use crate::control::file::node::{Node, Value};
+use crate::control::file::node::Node;
 use crate::control::file::read::Keys;
 use crate::control::usual;
-use crate::model::intent::{
-    Action, Balance, Intent, Pool, PoolName, ProxyVersion, Queue, Sticky, Timeouts, Transport, WhenDown,
-};
+use crate::model::intent::{Action, Intent, Pool, PoolName, ProxyVersion, Queue, Timeouts, Transport, WhenDown};
 
 mod backends;
 mod care;
+mod choice;
+mod retries;
 
 const RETRIES: RangeInclusive<i64> = 0..=10;
 /// More connections than that to one backend, or in one queue, are no limit.
 const MOST: u32 = 1_000_000;
 const CONNECT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
 const RESPONSE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
-const STICKY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 const SLOW_START: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 const WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
 const IDLE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(30 * 24 * 3600);
@@ -49,6 +48,8 @@ impl Door<'_> {
             "probe",
             "queue",
             "retries",
+            "retry_budget",
+            "retry_on",
             "send_proxy_protocol",
             "slow_start",
             "sticky",
@@ -88,6 +89,12 @@ impl Door<'_> {
         if let Some(retries) = keys.find("retries").and_then(|node| self.faults.whole(node, RETRIES)) {
             pool.retries = u8::try_from(retries).unwrap_or_default();
         }
+        if let Some(node) = keys.find("retry_budget") {
+            pool.retry_budget = self.retry_budget(node);
+        }
+        if let Some(node) = keys.find("retry_on").filter(|node| !node.is("none")) {
+            pool.retry_on = self.retry_on(node);
+        }
         if let Some(node) = keys.find("timeouts") {
             self.timeouts(node, &mut pool.timeouts);
         }
@@ -102,52 +109,6 @@ impl Door<'_> {
                 self.faults.add(keys.at, format!("{path}: has no backends; add backends: [192.0.2.7:8080]"));
             }
         }
-    }
-
-    fn balance(&mut self, node: &Node) -> Option<Balance> {
-        let words = [
-            ("round-robin", Balance::RoundRobin),
-            ("least-connections", Balance::LeastConnections),
-            ("random-two", Balance::RandomTwo),
-            ("first", Balance::First),
-        ];
-        match &node.value {
-            Value::Map(_) => {
-                let keys = self.faults.keys(node, &["hash"], &[])?;
-                let Some(by) = keys.find("hash") else {
-                    self.faults.wrong(node, "does not say by what; write {hash: source}");
-                    return None;
-                };
-                self.faults.choice(by, &[("source", Balance::HashSource)], &["uri", "header", "cookie"])
-            }
-            Value::Text(text) if text == "hash" || text.starts_with("hash:") => {
-                self.faults.wrong(node, format_args!("{} is no word of its own; write {{hash: source}}", node.value));
-                None
-            }
-            Value::Text(text) if words.iter().all(|(word, _)| word != text) => {
-                let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-                let right = all.join(", ");
-                self.faults.wrong(node, format_args!("is {}; write {right} or {{hash: source}}", node.value));
-                None
-            }
-            _ => self.faults.choice(node, &words, &[]),
-        }
-    }
-
-    fn sticky(&mut self, node: &Node) -> Option<Sticky> {
-        let Value::Map(_) = node.value else {
-            return self.faults.choice(node, &[("none", None), ("source", Some(usual::STICKY))], &["cookie"]).flatten();
-        };
-        let keys = self.faults.keys(node, &["source", "cookie"], &[])?;
-        if let Some(node) = keys.find("cookie") {
-            self.faults.wrong(node, "is not served by this version; write sticky: source");
-            return None;
-        }
-        let Some(time) = keys.find("source") else {
-            self.faults.wrong(node, "does not say by what; write source, or {source: 3h}");
-            return None;
-        };
-        self.faults.duration(time, STICKY).map(|timeout| Sticky { timeout })
     }
 
     fn queue(&mut self, node: &Node, queue: &mut Queue) {

@@ -133,7 +133,7 @@ fn what_is_not_written_has_its_default() {
     assert_eq!(few.process, Process::default());
     assert_eq!(few.clusters, []);
     let pool = &few.fragment.pools[&PoolName::new("p")];
-    assert_eq!((pool.balance, pool.when_down, pool.retries), (Balance::RoundRobin, WhenDown::Try, 2));
+    assert_eq!((&pool.balance, pool.when_down, pool.retries), (&Balance::RoundRobin, WhenDown::Try, 2));
     assert_eq!(pool.probe, Some(crate::model::intent::Probe::default()));
     let home = &loaded("clusters: {home: {in_cluster: true}}").clusters[0];
     assert_eq!(home.access, Access::InCluster);

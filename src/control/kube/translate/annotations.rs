@@ -12,9 +12,9 @@ use ipnet::IpNet;
 
 use crate::control::kube::objects::{Meta, OURS};
 use crate::control::kube::spec::Reach;
-use crate::control::{hsts, usual};
+use crate::control::hsts;
 use crate::model::intent::filter::{FieldEdits, Filters, Hsts, PathEdit, RateKey, RequestRate};
-use crate::model::intent::{Balance, Pool, Probe, ProbeKind, ProxyVersion, Rate, SourceRules};
+use crate::model::intent::{Balance, Pool, Probe, ProbeKind, ProxyVersion, Rate, SourceRules, Sticky};
 
 mod edits;
 mod values;
@@ -69,8 +69,8 @@ pub struct PoolWishes {
     /// `idle-timeout`: of connections, and of flows.
     pub idle: Option<Duration>,
     balance: Option<Balance>,
-    // `false`: not, whatever the Service says.
-    sticky: Option<bool>,
+    // The inner `None`: not, whatever the Service says.
+    sticky: Option<Option<Sticky>>,
     // The inner `None`: no probe at all.
     probe: Option<Option<ProbeKind>>,
     probe_interval: Option<Duration>,
@@ -113,8 +113,8 @@ impl PoolWishes {
     pub fn over(&self, base: &Self) -> Self {
         Self {
             reach: self.reach.or(base.reach),
-            balance: self.balance.or(base.balance),
-            sticky: self.sticky.or(base.sticky),
+            balance: self.balance.clone().or_else(|| base.balance.clone()),
+            sticky: self.sticky.clone().or_else(|| base.sticky.clone()),
             probe: self.probe.clone().or_else(|| base.probe.clone()),
             probe_interval: self.probe_interval.or(base.probe_interval),
             connect: self.connect.or(base.connect),
@@ -130,12 +130,14 @@ impl PoolWishes {
 
     /// Makes a pool as wished, where it is not as it should be already.
     pub fn apply(&self, pool: &mut Pool) {
-        pool.balance = self.balance.unwrap_or(pool.balance);
-        pool.sticky = match self.sticky {
-            Some(true) => pool.sticky.or(Some(usual::STICKY)),
-            Some(false) => None,
-            None => pool.sticky,
-        };
+        if let Some(balance) = &self.balance {
+            pool.balance = balance.clone();
+        }
+        match (&self.sticky, &pool.sticky) {
+            // The Service's own field says for how long.
+            (Some(Some(Sticky::Source { .. })), Some(Sticky::Source { .. })) | (None, _) => {}
+            (Some(sticky), _) => pool.sticky = sticky.clone(),
+        }
         pool.retries = self.retries.unwrap_or(pool.retries);
         pool.slow_start = self.slow_start.unwrap_or(pool.slow_start);
         pool.max_connections = self.max_connections.unwrap_or(pool.max_connections);
@@ -216,20 +218,6 @@ pub fn read(on: On, meta: &Meta) -> (Wishes, Vec<Complaint>) {
     (reader.wishes, reader.complaints)
 }
 
-/// Why a value is not taken, each with what would be right.
-enum Wrong {
-    /// Nobody can say what is meant.
-    Value(String),
-    /// It is a value of the format that this version does not serve.
-    NotServed(String),
-}
-
-impl From<String> for Wrong {
-    fn from(right: String) -> Self {
-        Self::Value(right)
-    }
-}
-
 struct Reader {
     wishes: Wishes,
     complaints: Vec<Complaint>,
@@ -242,12 +230,8 @@ impl Reader {
         };
         let elsewhere = match (served, on) {
             (Served::Both, _) | (Served::Services, On::Service) | (Served::Ingresses, On::Ingress) => {
-                let (wrong, right, refuses) = match self.take(name, value) {
-                    Ok(()) => return,
-                    Err(Wrong::Value(right)) => ("is wrong", right, true),
-                    Err(Wrong::NotServed(right)) => ("is not served by this version", right, *guards),
-                };
-                return self.complain(format!("annotation {OURS}{name}: {value:?} {wrong}; {right}"), refuses);
+                let Err(right) = self.take(name, value) else { return };
+                return self.complain(format!("annotation {OURS}{name}: {value:?} is wrong; {right}"), true);
             }
             (Served::Services, On::Ingress) => "is served on Services only",
             (Served::Ingresses, On::Service) => "is served on Ingresses only",
@@ -279,24 +263,14 @@ impl Reader {
     }
 
     /// Takes a value over; the error says what would be right.
-    fn take(&mut self, name: &str, value: &str) -> Result<(), Wrong> {
+    fn take(&mut self, name: &str, value: &str) -> Result<(), String> {
         let wishes = &mut self.wishes;
         match name {
             "accept-proxy-protocol" => wishes.proxies = values::ranges(value)?,
             "address" => wishes.address = Some(values::address(value)?),
             "allow-source-ranges" => wishes.allow = values::ranges(value)?,
             "backend-protocol" => values::one_of(value, &[("http", ())])?,
-            "balance" => {
-                let known = [
-                    ("round-robin", Balance::RoundRobin),
-                    ("least-connections", Balance::LeastConnections),
-                    ("random-two", Balance::RandomTwo),
-                    ("first", Balance::First),
-                    ("hash:source", Balance::HashSource),
-                ];
-                let later = ["hash:uri", "hash:header:", "hash:cookie:"];
-                wishes.pool.balance = Some(served(value, &known, &later)?);
-            }
+            "balance" => wishes.pool.balance = Some(values::balance(value)?),
             "connect-timeout" => wishes.pool.connect = Some(values::duration(value, "10ms", "5m")?),
             "deny-source-ranges" => wishes.deny = values::ranges(value)?,
             "expose" => wishes.expose = values::expose(value)?,
@@ -325,19 +299,11 @@ impl Reader {
             "retries" => wishes.pool.retries = Some(values::number(value, 0, 10)?),
             "rewrite-path" => wishes.rewrite_path = Some(edits::path(value)?),
             "slow-start" => wishes.pool.slow_start = Some(values::duration(value, "0s", "1h")?),
-            "sticky" => wishes.pool.sticky = Some(served(value, &[("source", true), ("none", false)], &["cookie:"])?),
-            _ => return Err(Wrong::Value("it is known but not read".to_owned())),
+            "sticky" => wishes.pool.sticky = Some(values::sticky(value)?),
+            _ => return Err("it is known but not read".to_owned()),
         }
         Ok(())
     }
-}
-
-/// One of some words; `later` is how those begin that this version does not serve.
-fn served<T: Copy>(value: &str, known: &[(&str, T)], later: &[&str]) -> Result<T, Wrong> {
-    values::one_of(value, known).map_err(|right| match later.iter().any(|word| value.starts_with(word)) {
-        true => Wrong::NotServed(right),
-        false => Wrong::Value(right),
-    })
 }
 
 #[cfg(test)]

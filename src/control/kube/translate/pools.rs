@@ -5,10 +5,11 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::control::kube::objects::ObjectName;
 use crate::control::kube::objects::service::Service;
+use crate::control::kube::objects::{Kind, ObjectName};
 use crate::control::usual;
 use crate::model::intent::{Pool, PoolName, Sticky, WhenDown};
+use crate::model::secret::Secret;
 
 use super::{Draft, endpoints, reach};
 
@@ -25,6 +26,10 @@ pub(super) fn pools(draft: &mut Draft<'_>) -> BTreeMap<PoolName, Arc<Pool>> {
         pool.probe = usual::probe(wanted.port.transport());
         pool.sticky = affinity(draft, wanted.name, wanted.service);
         wanted.wishes.apply(&mut pool);
+        if let Some(Sticky::Cookie(cookie)) = &mut pool.sticky {
+            // Given by chance, the same for every sluice that asks, and seen by nobody outside.
+            cookie.key = wanted.service.meta().uid.as_deref().map(|uid| Secret::new(uid.as_bytes()));
+        }
         match reach::backends(draft, &machines, &slices, &wanted) {
             Ok(backends) => pool.backends = backends,
             Err(reason) => {
@@ -47,10 +52,10 @@ fn affinity(draft: &mut Draft<'_>, name: &ObjectName, service: &Service) -> Opti
                 return Some(usual::STICKY);
             };
             match u64::try_from(asked).ok().filter(|seconds| AFFINITY.contains(seconds)) {
-                Some(seconds) => Some(Sticky { timeout: Duration::from_secs(seconds) }),
+                Some(seconds) => Some(Sticky::Source { timeout: Duration::from_secs(seconds) }),
                 None => {
                     let (least, most) = AFFINITY.into_inner();
-                    let usual = usual::STICKY.timeout.as_secs();
+                    let usual = usual::STICKY_TIME.as_secs();
                     let key = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
                     let reason =
                         format!("{key}: {asked} is wrong; it is a number from {least} to {most}; {usual} is taken");

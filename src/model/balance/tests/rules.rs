@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::intent::{Ejection, Sticky};
 
 const RULES: [Balance; 4] = [Balance::RoundRobin, Balance::LeastConnections, Balance::RandomTwo, Balance::HashSource];
 
@@ -12,7 +13,7 @@ const RULES: [Balance; 4] = [Balance::RoundRobin, Balance::LeastConnections, Bal
 fn shares_of_a_quiet_pool_follow_weights() {
     for balance in RULES {
         for weights in [&[1, 1, 1][..], &[1, 2, 5], &[256, 1, 100], &[1; 20], &[3, 0, 7, 7, 1, 1, 1, 1, 1, 1, 10]] {
-            let (_live, plan) = pool(balance, weights, |_| {});
+            let (_live, plan) = pool(balance.clone(), weights, |_| {});
             let due: Vec<_> = weights.iter().map(|w| f64::from(*w)).collect();
             // A table has places for whole clients only.
             let more = if balance == Balance::HashSource { 0.001 } else { 0.0 };
@@ -24,7 +25,7 @@ fn shares_of_a_quiet_pool_follow_weights() {
 #[test]
 fn shares_of_those_that_are_left_follow_weights() {
     for balance in RULES {
-        let (_live, plan) = pool(balance, &[1, 2, 3, 2, 4], |_| {});
+        let (_live, plan) = pool(balance.clone(), &[1, 2, 3, 2, 4], |_| {});
         down(&plan, 2);
         // Clients walk on from place to place, whose neighbours are as chance has put them.
         let more = if balance == Balance::HashSource { 0.02 } else { 0.0 };
@@ -173,9 +174,9 @@ proptest! {
         backends in proptest::collection::vec((0..4u16, any::<bool>(), any::<bool>(), 0..3u8, 0..3u8), 1..14),
         asks in proptest::collection::vec((any::<u64>(), any::<u8>(), any::<u8>()), 1..40),
     ) {
-        let rule = [Balance::RoundRobin, Balance::LeastConnections, Balance::RandomTwo, Balance::HashSource, Balance::First][rule];
+        let rule = [Balance::RoundRobin, Balance::LeastConnections, Balance::RandomTwo, Balance::HashSource, Balance::First][rule].clone();
         let (_live, plan) = pool(rule, &backends.iter().map(|b| b.0).collect::<Vec<_>>(), |p| {
-            p.sticky = sticky.then_some(crate::model::intent::Sticky { timeout: Duration::from_secs(60) });
+            p.sticky = sticky.then_some(Sticky::Source { timeout: Duration::from_secs(60) });
             p.slow_start = if slow { Duration::from_secs(9) } else { Duration::ZERO };
             p.when_down = if refuse { WhenDown::Refuse } else { WhenDown::Try };
             p.max_connections = most;
@@ -192,7 +193,7 @@ proptest! {
                 ramp.chill();
             }
             if *warmth == 2 {
-                let rule = crate::model::intent::Ejection { failures: 1, time: Duration::from_secs(1) };
+                let rule = Ejection { failures: 1, time: Duration::from_secs(1), ..Ejection::default() };
                 plan.backends[index].state.failed(&rule, || true);
             }
         }
@@ -213,7 +214,7 @@ proptest! {
                 if up.is_empty() && !refuse { among(false) } else { up }
             };
             let is_full = plan.is_full(&tried);
-            let ask = Ask { chance, source: client(u64::from(source % 8)), now: Duration::from_secs(1) };
+            let ask = Ask { chance, source: client(u64::from(source % 8)), now: Duration::from_secs(1), ..ask(0) };
             match plan.pick(&tried, &ask) {
                 None => prop_assert_eq!(&tier, &[] as &[usize]),
                 Some(picked) => {

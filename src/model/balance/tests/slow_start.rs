@@ -18,7 +18,7 @@ fn shares_are_in_proportion_to_weight_and_warmth() {
     let rules = [Balance::RoundRobin, Balance::HashSource];
     for balance in rules {
         for seconds in [[256, 256, 63], [256, 0, 0], [127, 63, 255], [3, 3, 3]] {
-            let (_live, plan) = warmed(balance, &[1, 2, 4], &seconds);
+            let (_live, plan) = warmed(balance.clone(), &[1, 2, 4], &seconds);
             let due: Vec<_> = [1.0, 2.0, 4.0].iter().zip(seconds).map(|(w, s)| w * (s + 1).min(256) as f64).collect();
             // By hash, who is not at home yet walks on instead of being drawn.
             if balance == Balance::RoundRobin {

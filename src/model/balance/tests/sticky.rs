@@ -7,13 +7,13 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 
 fn sticky(weights: &[u16], edit: impl FnOnce(&mut Pool)) -> (Live, Arc<PoolPlan>) {
     pool(Balance::RoundRobin, weights, |p| {
-        p.sticky = Some(Sticky { timeout: TIMEOUT });
+        p.sticky = Some(Sticky::Source { timeout: TIMEOUT });
         edit(p);
     })
 }
 
 fn pick(plan: &PoolPlan, n: u64, now: u64) -> usize {
-    let ask = Ask { chance: scatter(now ^ n << 32), source: client(n), now: Duration::from_secs(now) };
+    let ask = Ask { chance: scatter(now ^ n << 32), source: client(n), now: Duration::from_secs(now), ..ask(0) };
     plan.pick(&Tried::default(), &ask).unwrap().index
 }
 
@@ -46,7 +46,7 @@ fn a_retry_takes_the_client_along() {
     let home = pick(&plan, 7, 0);
     let mut tried = Tried::default();
     tried.add(home);
-    let ask = Ask { chance: 3, source: client(7), now: Duration::from_secs(1) };
+    let ask = Ask { chance: 3, source: client(7), now: Duration::from_secs(1), ..ask(0) };
     let other = plan.pick(&tried, &ask).unwrap().index;
     assert_ne!(other, home);
     assert_eq!(pick(&plan, 7, 2), other);
@@ -76,7 +76,7 @@ fn a_swap_keeps_clients_and_another_instance_is_not_followed() {
     let mut previous = Snapshot::default();
     let mut publish = |instances: &[&str]| {
         let mut pool = Pool::new(Origin::new("test", "pool p"));
-        pool.sticky = Some(Sticky { timeout: TIMEOUT });
+        pool.sticky = Some(Sticky::Source { timeout: TIMEOUT });
         pool.backends = instances
             .iter()
             .map(|name| {

@@ -56,10 +56,10 @@ fn failing_open_keeps_the_manner_of_the_rule() {
 
 #[test]
 fn what_only_traffic_speaks_against_is_better_than_nothing_and_than_what_is_down() {
-    let rule = Ejection { failures: 1, time: Duration::from_secs(10) };
+    let rule = Ejection { failures: 1, time: Duration::from_secs(10), ..Ejection::default() };
     for when_down in [WhenDown::Refuse, WhenDown::Try] {
         for balance in [Balance::RoundRobin, Balance::First, Balance::HashSource, Balance::LeastConnections] {
-            let (_live, plan) = pool(balance, &[1, 1], |p| p.when_down = when_down);
+            let (_live, plan) = pool(balance.clone(), &[1, 1], |p| p.when_down = when_down);
             // Another pool that shares it may have thrown it out, whatever this one can spare.
             plan.backends[1].state.failed(&rule, || true);
             assert_eq!(shares(&plan, 100), [100, 0]);
@@ -74,14 +74,18 @@ fn what_only_traffic_speaks_against_is_better_than_nothing_and_than_what_is_down
 #[test]
 fn a_pool_that_takes_traffic_for_no_evidence_keeps_what_another_threw_out() {
     let (_live, plan) = pool(Balance::RoundRobin, &[1, 1], |p| p.ejection = None);
-    plan.backends[0].state.failed(&Ejection { failures: 1, time: Duration::from_secs(10) }, || true);
+    plan.backends[0]
+        .state
+        .failed(&Ejection { failures: 1, time: Duration::from_secs(10), ..Ejection::default() }, || true);
     assert_eq!(shares(&plan, 100), [50, 50]);
 }
 
 #[test]
 fn one_that_only_traffic_speaks_against_is_waited_for() {
     let (_live, plan) = pool(Balance::RoundRobin, &[1], |p| (p.max_connections, p.when_down) = (1, WhenDown::Refuse));
-    plan.backends[0].state.failed(&Ejection { failures: 1, time: Duration::from_secs(10) }, || true);
+    plan.backends[0]
+        .state
+        .failed(&Ejection { failures: 1, time: Duration::from_secs(10), ..Ejection::default() }, || true);
     let held = plan.pick(&Tried::default(), &ask(0)).unwrap();
     assert!(plan.pick(&Tried::default(), &ask(0)).is_none() && plan.is_worth_waiting(&Tried::default()));
     drop(held);

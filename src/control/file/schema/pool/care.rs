@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Door;
 use crate::control::file::node::{Node, Value};
 use crate::control::file::read::Keys;
-use crate::model::intent::{Agent, Ejection, Probe, ProbeKind};
+use crate::model::intent::{Agent, Ejection, Failings, Probe, ProbeKind};
 
 const STREAK: RangeInclusive<i64> = 1..=1000;
 const PORTS: RangeInclusive<i64> = 1..=65535;
@@ -132,13 +132,35 @@ impl Door<'_> {
         if node.is("none") {
             return None;
         }
-        let keys = self.faults.keys_or("none or ", node, &["failures", "time"], &[])?;
+        let keys = self.faults.keys_or("none or ", node, &["failures", "time", "on"], &[])?;
         let mut ejection = Ejection::default();
         if let Some(failures) = keys.find("failures").and_then(|node| self.faults.whole(node, STREAK)) {
             ejection.failures = u32::try_from(failures).unwrap_or(1);
         }
         self.time(&keys, "time", EJECTED, &mut ejection.time);
+        if let Some(node) = keys.find("on") {
+            ejection.on = self.failings(node);
+        }
         Some(ejection)
+    }
+
+    fn failings(&mut self, node: &Node) -> Failings {
+        let mut on = Failings { connect: false, broken: false, timeout: false, server_error: false };
+        let words = on.words().map(|(word, _)| (word, word));
+        let items = self.faults.list(node, "a list of connect, broken, timeout and 5xx");
+        if items.is_empty() {
+            self.faults.wrong(node, "is empty, so nothing is left out; write what is a failure, or ejection: none");
+        }
+        for item in items {
+            match self.faults.choice(item, &words, &[]) {
+                Some("connect") => on.connect = true,
+                Some("broken") => on.broken = true,
+                Some("timeout") => on.timeout = true,
+                Some(_) => on.server_error = true,
+                None => {}
+            }
+        }
+        on
     }
 }
 

@@ -28,14 +28,21 @@ listeners:
 pools:
   dns: {backends: [192.0.2.53:53]}
   both: {backends: [192.0.2.53:53]}
-  unused: {backends: [192.0.2.53:53]}
+  unused: {backends: [192.0.2.53:53], balance: {hash: uri}}
+  shop:
+    backends: [192.0.2.53:53]
+    balance: {hash: cookie:Sid}
+    sticky: {cookie: SRV, ttl: 1h, secure: true, same_site: none, key: sticky.key}
+    retry_budget: none
   grpc: {backends: [192.0.2.1:50051], probe: {grpc: shop.v1.Cart, port: 81, every: 5s}, balance: {hash: source}}
   ssh:
     balance: random-two
     sticky: {source: 10m}
     probe: {https: /healthz, host: a.test}
     agent: {port: 9777, every: 2s}
-    ejection: {failures: 5, time: 30s}
+    ejection: {failures: 5, time: 30s, on: [connect, 5xx]}
+    retry_budget: 5%
+    retry_on: [504, 502]
     slow_start: 30s
     max_connections: 100
     queue: {length: 10, wait: 1s}
@@ -66,12 +73,14 @@ fn every_setting_arrives_where_it_belongs() {
         "  * / -> pool ssh  # file: listener tls pool",
         "pool dns round-robin probe none",
         "pool both round-robin probe tcp",
-        "pool unused round-robin probe tcp",
+        "pool unused hash uri probe tcp",
+        "pool shop hash cookie Sid sticky cookie SRV ttl 3600s secure true same_site none key hidden probe tcp",
+        "retries 2 budget none",
         "pool grpc hash source probe grpc \"shop.v1.Cart\" port 81 every 5s",
         "pool ssh random-two sticky 600s probe https /healthz host a.test every 1s timeout 1s fall 2 rise 1 agent port \
          9777 every 2s send_proxy v2",
-        "  connect 1s response 60s idle 3600s half_closed 60s stall 120s retries 2",
-        "  ejection failures 5 time 30s",
+        "  connect 1s response 60s idle 3600s half_closed 60s stall 120s retries 2 budget 5% on 502 504",
+        "  ejection failures 5 time 30s on connect,5xx",
         "  slow_start 30s",
         "  max_connections 100 queue 10 wait 1s",
         "  backend 192.0.2.1:22 weight 1 instance x node pi-1",
@@ -97,6 +106,12 @@ fn short_forms_mean_what_the_long_ones_say() {
         ("probe: tcp", "probe: {tcp: }"),
         ("retries: 2", "sticky: none"),
         ("retries: 2", "ejection: {}"),
+        ("retries: 2", "ejection: {on: [timeout, broken, connect]}"),
+        ("retries: 2", "retry_budget: 20%"),
+        ("retries: 2", "retry_on: none"),
+        ("retry_on: [503, 502, 503]", "retry_on: [502, 503]"),
+        ("sticky: {cookie: SRV}", "sticky: {cookie: SRV, ttl: none, secure: auto, same_site: lax}"),
+        ("balance: {hash: header:X-User}", "balance: {hash: \"header:x-user\"}"),
         ("retries: 2", "agent: none"),
         ("retries: 2", "slow_start: none"),
         ("retries: 2", "max_connections: none"),
@@ -186,12 +201,29 @@ fn mistakes_have_place_key_and_remedy() {
             "is for one address, and nas.lan may have several",
         ),
         (with_pool("balance: hash:source"), "f.yaml:2:41", "is no word of its own; write {hash: source}"),
-        (with_pool("balance: {hash: uri}"), "f.yaml:2:48", "uri is not served by this version; write source"),
+        (
+            with_pool("balance: {hash: path}"),
+            "f.yaml:2:48",
+            "is \"path\"; write source, uri, header:NAME or cookie:NAME",
+        ),
+        (with_pool("balance: {hash: \"header:a b\"}"), "f.yaml:2:48", "write source, uri, header:NAME or cookie:NAME"),
         (with_pool("balance: {}"), "f.yaml:2:41", "does not say by what; write {hash: source}"),
-        (with_pool("sticky: cookie"), "f.yaml:2:40", "cookie is not served by this version; write none or source"),
-        (with_pool("sticky: {cookie: id}"), "f.yaml:2:49", "pools.p.sticky.cookie: is not served by this version"),
+        (with_pool("sticky: cookie"), "f.yaml:2:40", "is no word of its own; write {cookie: NAME}"),
+        (with_pool("sticky: {cookie: a;b}"), "f.yaml:2:49", "is not a name; write letters, digits"),
+        (with_pool("sticky: {cookie: a, ttl: 500d}"), "f.yaml:2:57", "from 1s to 400d"),
+        (with_pool("sticky: {cookie: a, same_site: none}"), "f.yaml:2:49", "take with secure: true alone"),
+        (with_pool("sticky: {cookie: a, secure: maybe}"), "f.yaml:2:60", "true or false"),
+        (with_pool("sticky: {cookie: a, source: 1h}"), "f.yaml:2:49", "clients keep their backend by one of them"),
+        (with_pool("sticky: {source: 1h, ttl: 1h}"), "f.yaml:2:58", "belongs to a cookie"),
+        (with_pool("sticky: {cookie: a, key: nowhere}"), "f.yaml:2:57", "cannot be read"),
+        (with_pool("retry_budget: 20"), "f.yaml:2:46", "is 20; write a part of the requests from 0% to 100%, or none"),
+        (with_pool("retry_budget: 101%"), "f.yaml:2:46", "from 0% to 100%"),
+        (with_pool("retry_on: 503"), "f.yaml:2:42", "a list of statuses like [502, 503, 504]"),
+        (with_pool("retry_on: [503, 200]"), "f.yaml:2:48", "is 200; write some of 404, 408"),
+        (with_pool("ejection: {on: [slow]}"), "f.yaml:2:48", "write connect, broken, timeout or 5xx"),
+        (with_pool("ejection: {on: []}"), "f.yaml:2:47", "is empty, so nothing is left out"),
         (with_pool("sticky: {source: 2d}"), "f.yaml:2:49", "from 1s to 1d"),
-        (with_pool("sticky: {}"), "f.yaml:2:40", "does not say by what; write source, or {source: 3h}"),
+        (with_pool("sticky: {}"), "f.yaml:2:40", "does not say by what; write source, {source: 3h} or {cookie: NAME}"),
         (with_pool("probe: {grpc: a, host: x}"), "f.yaml:2:55", "belongs to an http or https probe"),
         (with_pool("probe: {grpc: \"a b\"}"), "f.yaml:2:46", "is not the name of a service"),
         (with_pool("probe: {https: x}"), "f.yaml:2:47", "is not a path; write one like /healthz"),
@@ -199,8 +231,8 @@ fn mistakes_have_place_key_and_remedy() {
         (with_pool("probe: {http: /, https: /}"), "f.yaml:2:39", "has both http: and https:; keep one"),
         (with_pool("agent: {every: 1s}"), "f.yaml:2:39", "has no port; write {port: 9777}"),
         (with_pool("agent: {port: 0}"), "f.yaml:2:46", "from 1 to 65535"),
-        (with_pool("ejection: 3"), "f.yaml:2:42", "write none or keys: failures, time"),
-        (with_pool("ejection: off"), "f.yaml:2:42", "is false; write none or keys: failures, time"),
+        (with_pool("ejection: 3"), "f.yaml:2:42", "write none or keys: failures, time, on"),
+        (with_pool("ejection: off"), "f.yaml:2:42", "is false; write none or keys: failures, time, on"),
         (with_pool("agent: 9777"), "f.yaml:2:39", "is 9777; write none or keys: port, every"),
         (with_pool("probe: off"), "f.yaml:2:39", "is false; write none, tcp, grpc or keys: http, https"),
         (with_pool("probe: https"), "f.yaml:2:39", "does not say which path; write {https: /healthz}"),

@@ -45,7 +45,7 @@ fn an_ingress_wishes_over_its_service() {
     let mut pool = Pool::new(crate::model::problem::Origin::new("home", "x"));
     own.over(&base).apply(&mut pool);
     let probe = pool.probe.clone().unwrap();
-    assert_eq!((pool.balance, pool.retries), (Balance::LeastConnections, 0));
+    assert_eq!((&pool.balance, pool.retries), (&Balance::LeastConnections, 0));
     assert_eq!(probe.every, Duration::from_millis(250));
     assert!(matches!(&probe.kind, ProbeKind::Http { path, .. } if &**path == "/healthz"));
     base.apply(&mut pool);
@@ -80,7 +80,9 @@ fn wrong_values_refuse_and_say_what_is_right() {
         ("rate-limit", "100/d per source"),
         ("slow-start", "2h"),
         ("sticky", "cookie"),
+        ("sticky", "cookie:a b"),
         ("balance", "hash:destination"),
+        ("balance", "hash:header:"),
         ("probe-interval", "10ms"),
         ("reach", "node"),
         ("response-timeout", "-1s"),
@@ -97,11 +99,23 @@ fn what_guards_and_cannot_be_served_refuses_and_the_rest_does_not() {
     assert!(complaint(On::Service, "hsts", "365d").refuses);
     assert!(complaint(On::Service, "request-headers", "X-Team: shop").refuses);
     assert!(!complaint(On::Service, "weight", "3").refuses);
-    for (name, value) in [("sticky", "cookie:id"), ("balance", "hash:header:X-User")] {
-        let later = complaint(On::Service, name, value);
-        assert!(!later.refuses && later.reason.contains("is not served by this version; it is "), "{}", later.reason);
-    }
     assert!(!complaint(On::Service, "redirect-https", "true").refuses);
+}
+
+#[test]
+fn rules_for_requests_are_taken() {
+    let mut pool = Pool::new(crate::model::problem::Origin::new("home", "x"));
+    let base = good(On::Service, &[("sticky", "source"), ("balance", "hash:uri")]).pool;
+    base.apply(&mut pool);
+    assert_eq!(pool.balance, Balance::HashUri);
+    let own = good(On::Ingress, &[("sticky", "cookie:SRV"), ("balance", "hash:header:X-User")]).pool;
+    own.over(&base).apply(&mut pool);
+    assert_eq!(pool.balance, Balance::HashHeader("x-user".into()));
+    assert!(matches!(&pool.sticky, Some(Sticky::Cookie(cookie)) if &*cookie.name == "SRV"));
+    pool.sticky = Some(Sticky::Source { timeout: Duration::from_secs(60) });
+    base.apply(&mut pool);
+    let from_the_service = Some(Sticky::Source { timeout: Duration::from_secs(60) });
+    assert_eq!(pool.sticky, from_the_service, "how long, its own field said");
 }
 
 #[test]
@@ -151,16 +165,16 @@ fn what_connections_and_backends_are_asked_for_is_taken() {
     assert_eq!(wishes.asks_of_connections(), Some("proxy-protocol"));
     let mut pool = Pool::new(crate::model::problem::Origin::new("home", "x"));
     wishes.pool.apply(&mut pool);
-    assert_eq!((pool.balance, pool.max_connections), (Balance::HashSource, 100));
+    assert_eq!((&pool.balance, pool.max_connections), (&Balance::HashSource, 100));
     assert_eq!((pool.queue.length, pool.queue.wait), (1024, Duration::from_secs(2)));
     assert_eq!((pool.slow_start, pool.send_proxy), (Duration::from_secs(30), Some(ProxyVersion::V2)));
-    assert_eq!(pool.sticky, Some(usual::STICKY));
+    assert_eq!(pool.sticky, Some(crate::control::usual::STICKY));
     assert!(matches!(&pool.probe.as_ref().unwrap().kind, ProbeKind::Http { tls: true, .. }));
 
     // An Ingress takes off what its Service wishes.
     let own = good(On::Ingress, &[("sticky", "none"), ("proxy-protocol", "none"), ("probe", "grpc:shop.v1.Cart")]).pool;
     own.over(&wishes.pool).apply(&mut pool);
-    assert_eq!((pool.sticky, pool.send_proxy), (None, None));
+    assert_eq!((&pool.sticky, pool.send_proxy), (&None, None));
     assert!(matches!(&pool.probe.unwrap().kind, ProbeKind::Grpc { service, .. } if &**service == "shop.v1.Cart"));
     assert_eq!(good(On::Service, &[("proxy-protocol", "none")]).asks_of_connections(), None);
     assert_eq!(

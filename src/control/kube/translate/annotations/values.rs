@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::control::{amount, time};
-use crate::model::intent::{ProbeKind, Rate};
+use crate::control::{affinity, amount, time, usual};
+use crate::model::intent::{Balance, ProbeKind, Rate, Sticky};
 
 /// One of some words.
 pub(super) fn one_of<T: Copy>(value: &str, known: &[(&str, T)]) -> Result<T, String> {
@@ -18,6 +18,33 @@ pub(super) fn one_of<T: Copy>(value: &str, known: &[(&str, T)]) -> Result<T, Str
             only => format!("it is {}", only.concat()),
         }
     })
+}
+
+/// A rule of balancing.
+pub(super) fn balance(value: &str) -> Result<Balance, String> {
+    let by_key = value.strip_prefix("hash:").and_then(affinity::hash);
+    by_key.map_or_else(
+        || match value {
+            "round-robin" => Ok(Balance::RoundRobin),
+            "least-connections" => Ok(Balance::LeastConnections),
+            "random-two" => Ok(Balance::RandomTwo),
+            "first" => Ok(Balance::First),
+            _ => Err("it is round-robin, least-connections, random-two, first, hash:source, hash:uri, \
+                hash:header:NAME or hash:cookie:NAME"
+                .to_owned()),
+        },
+        Ok,
+    )
+}
+
+/// By what clients keep their backend; the inner `None`: by nothing.
+pub(super) fn sticky(value: &str) -> Result<Option<Sticky>, String> {
+    let cookie = || value.strip_prefix("cookie:").and_then(affinity::cookie);
+    match value {
+        "none" => Ok(None),
+        "source" => Ok(Some(usual::STICKY)),
+        _ => cookie().map(|cookie| Some(Sticky::Cookie(cookie))).ok_or("it is source, cookie:NAME or none".to_owned()),
+    }
 }
 
 /// A whole number within bounds.

@@ -1,11 +1,11 @@
-//! Pure. The rule that gives a client the same backend again and again.
+//! Pure. The rules that give a client, or a path, the same backend again and again. Who or what that is, is called the
+//! client here: a number stands for it, whatever it was made of.
 //!
 //! Theory: the client's place in the pool's table (see [`super::maglev`]) names its backend. When that one cannot be
 //! taken, or has far more than its share of what is under way, the client walks on from place to place, always the same
 //! way, so it goes to the same second choice each time (V. Mirrokni et al., "Consistent Hashing with Bounded Loads",
 //! 2017, with c = 1.25).
 
-use super::digest;
 use super::{Ask, Tried};
 use crate::model::snapshot::{BackendPlan, PoolPlan};
 
@@ -14,8 +14,8 @@ const FLOOR: u64 = 32;
 
 impl PoolPlan {
     /// The backend of this client, or the next one it would go to.
-    pub(super) fn of_source(&self, tried: &Tried, ask: &Ask) -> Option<usize> {
-        let client = digest::of_source(ask.source);
+    pub(super) fn of_key(&self, tried: &Tried, ask: &Ask) -> Option<usize> {
+        let client = ask.key();
         let mut crowded = None;
         for index in self.table.iter().flat_map(|table| table.walk(client)) {
             // The client stands for chance: while a backend warms up, one client after the other comes home to it.
