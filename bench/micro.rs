@@ -117,7 +117,8 @@ fn pool(balance: Balance, backends: usize) -> (Live, Arc<PoolPlan>) {
 #[benches::in_turn(args = [(Balance::RoundRobin, 3), (Balance::RoundRobin, 300)], setup = pool)]
 #[benches::less_busy(args = [(Balance::LeastConnections, 3), (Balance::LeastConnections, 300)], setup = pool)]
 fn pick(given: (Live, Arc<PoolPlan>)) -> ((Live, Arc<PoolPlan>), Option<Picked>) {
-    let ask = Ask { chance: 0x1234_5678_9abc_def0, source: [192, 0, 2, 1].into(), now: Duration::ZERO };
+    let (source, now) = ([192, 0, 2, 1].into(), Duration::ZERO);
+    let ask = Ask { chance: 0x1234_5678_9abc_def0, source, now, hash: None, kept: None };
     let picked = black_box(&given.1).pick(&Tried::default(), &black_box(ask));
     (given, picked)
 }

@@ -195,7 +195,9 @@ fn pages_with_everything() -> Pages {
     let cookie =
         StickyCookie { name: "SRV".into(), ttl: None, secure: None, same_site: SameSite::default(), key: None };
     let mut intent = Intent::default();
-    let dns = Listener { name: "dns".into(), protocol: Protocol::Udp, ..listener.clone() };
+    // The pool goes by what only requests have.
+    let routes = vec![Route { action: Action::NotFound, ..listener.routes[0].clone() }];
+    let dns = Listener { name: "dns".into(), protocol: Protocol::Udp, routes, ..listener.clone() };
     intent.listeners.insert(ListenerKey::of(dns.protocol, key.address), Arc::new(dns));
     intent.listeners.insert(key, Arc::new(listener));
     intent

@@ -327,6 +327,49 @@ async fn requests_wait_too_and_are_told_when_it_takes_too_long() {
     assert_eq!(backend.connections(), 1, "one at a time, on one thread, fits one connection");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_keep_their_connection_are_served_in_turn() {
+    const CLIENTS: usize = 5;
+    const EACH: usize = 100;
+    let backend = Peer::named("x").await;
+    let asked = Asked::site(&[backend.address]).change_pool("site", |pool| {
+        pool.max_connections = 1;
+        pool.queue = queue(100, 9000);
+    });
+    for threads in [1, 2] {
+        let sluice = Sluice::start_with(threads, asked.clone()).await;
+        let address = sluice.address(web()).await;
+        let order = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let mut clients = tokio::task::JoinSet::new();
+        let begin = std::sync::Arc::new(tokio::sync::Barrier::new(CLIENTS));
+        for n in 0..CLIENTS {
+            let (order, begin) = (order.clone(), begin.clone());
+            clients.spawn(async move {
+                let mut client = Wire::to(address).await;
+                begin.wait().await;
+                for _ in 0..EACH {
+                    assert_eq!(client.get("a", "/").await.status(), 200);
+                    order.lock().unwrap().push(n);
+                }
+            });
+        }
+        clients.join_all().await;
+        let order = order.lock().unwrap();
+        // While all have something to ask, nobody is ahead of another by more than a few.
+        let mut counts = [0i64; CLIENTS];
+        let mut ahead = 0;
+        for n in &*order {
+            counts[*n] += 1;
+            if counts.iter().all(|count| *count < EACH as i64) {
+                ahead = ahead.max(counts.iter().max().unwrap() - counts.iter().min().unwrap());
+            }
+        }
+        println!("{threads} threads: at most {ahead} ahead");
+        assert!(ahead <= 20, "{ahead}");
+        assert_eq!(sluice.pool("site").queue_ends()[1..], [0, 0]);
+    }
+}
+
 /// Takes so many bytes from a listener; how long it took after the first came.
 async fn download(sluice: &Sluice, bytes: usize) -> Duration {
     let mut client = Wire::to(sluice.address(web()).await).await;

@@ -162,3 +162,32 @@ async fn what_was_left_out_while_nobody_listed_it_is_let_in_too() {
         () = story => {}
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_in_a_queue_is_woken_when_a_backend_comes_up() {
+    let (live, snapshots) = (Live::new(1), Snapshots::default());
+    snapshots.publish(snapshot(&live, None));
+    let current = snapshots.current();
+    let [state, _] = states(&current);
+    let waiter = current.pools[&PoolName::new("p")].state.queue().join(1).unwrap();
+    let begun = Instant::now();
+    let story = async {
+        sleep(Duration::from_secs(1)).await;
+        // As a check does that finds it up again.
+        state.pardon();
+        waiter.woken().await;
+        assert!(begun.elapsed() <= Duration::from_secs(1) + GAP, "{:?}", begun.elapsed());
+        sleep(Duration::from_secs(1)).await;
+        state.failed(&RULE, || true);
+        waiter.woken().await;
+        // Thrown out is a reason to look as well; what counts is when it is let in.
+        waiter.woken().await;
+        let waited = begun.elapsed();
+        assert!(waited >= Duration::from_secs(2) + RULE.time && !state.ejection().is_ejected(), "{waited:?}");
+        assert!(waited <= Duration::from_secs(2) + RULE.time + 3 * LOOK, "{waited:?}");
+    };
+    tokio::select! {
+        _ = keep(&snapshots, live.trouble()) => {}
+        () = story => {}
+    }
+}

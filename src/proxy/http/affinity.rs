@@ -33,7 +33,7 @@ pub(super) fn read<B>(session: &Session, pool: &PoolPlan, request: &mut Request<
     client.hash = match &pool.intent.balance {
         Balance::HashUri => Some(digest::of_bytes(request.uri().path().as_bytes())),
         Balance::HashHeader(name) => request.headers().get(&**name).map(|value| digest::of_bytes(value.as_bytes())),
-        Balance::HashCookie(name) => cookies(request.headers(), name).next().map(|value| digest::of_bytes(value)),
+        Balance::HashCookie(name) => cookies(request.headers(), name).next().map(digest::of_bytes),
         Balance::RoundRobin | Balance::LeastConnections | Balance::RandomTwo | Balance::HashSource | Balance::First => {
             None
         }

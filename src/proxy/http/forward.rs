@@ -119,7 +119,8 @@ pub(super) async fn forward(
     pool.state.asked(session.second(underway.started()));
     let mut tried = Tried::default();
     let mut failure = Failure::NoBackend;
-    let mut spare: Option<Spare> = None;
+    // Boxed, so that connections do not carry the room for it through their lives.
+    let mut spare: Option<Box<Spare>> = None;
     for attempt in 0..=pool.intent.retries {
         let is_again = attempt > 0;
         let picked = match queue::pick(&session.worker, &mut pool, &wish.client, &mut tried, is_again).await {
@@ -148,7 +149,7 @@ pub(super) async fn forward(
                     Some(replay) => {
                         tried.add(picked.index);
                         request = replay.request();
-                        spare = Some(Spare { pool: pool.clone(), answer, picked });
+                        spare = Some(Box::new(Spare { pool: pool.clone(), answer, picked }));
                         continue;
                     }
                 }
@@ -171,7 +172,7 @@ pub(super) async fn forward(
         }
     }
     if let Some(spare) = spare {
-        return deliver(session, &wish, &tried, spare, upgrade, underway);
+        return deliver(session, &wish, &tried, *spare, upgrade, underway);
     }
     if failure == Failure::Client {
         session.outcome.set(Outcome::ClientGone);

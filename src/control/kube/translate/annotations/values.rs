@@ -43,7 +43,9 @@ pub(super) fn sticky(value: &str) -> Result<Option<Sticky>, String> {
     match value {
         "none" => Ok(None),
         "source" => Ok(Some(usual::STICKY)),
-        _ => cookie().map(|cookie| Some(Sticky::Cookie(cookie))).ok_or("it is source, cookie:NAME or none".to_owned()),
+        _ => cookie()
+            .map(|cookie| Some(Sticky::Cookie(cookie)))
+            .ok_or_else(|| "it is source, cookie:NAME or none".to_owned()),
     }
 }
 
