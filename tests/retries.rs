@@ -156,6 +156,23 @@ async fn when_all_say_no_the_client_gets_what_was_said() {
 }
 
 #[tokio::test]
+async fn who_has_an_answer_does_not_wait_for_a_better_one() {
+    let busy = Peer::http(|_| Reply::Send(answer("503 Service Unavailable", "busy"))).await;
+    let hung = Peer::http(|_| Reply::Hang).await;
+    let on = |pool: &mut Pool| {
+        (pool.retry_on, pool.max_connections) = (vec![503], 1);
+        pool.queue.wait = Duration::from_secs(3600);
+    };
+    let (_sluice, address) = before(&[&busy, &hung], on).await;
+    let mut held = Wire::to(address).await;
+    held.send(request("GET")).await;
+    support::eventually("it to be at one of the two", || (!hung.requests().is_empty()).then_some(())).await;
+    assert_eq!(busy.requests().len(), 0, "a thread begins with the second");
+    assert_eq!(Wire::to(address).await.get("a", "/").await.text(), "busy", "the other one is full");
+    drop(held);
+}
+
+#[tokio::test]
 async fn an_outage_is_not_doubled() {
     const REQUESTS: u64 = 500;
     let one = Peer::http(|_| Reply::Reset).await;

@@ -23,7 +23,7 @@ pub enum Fault {
     NoWay,
     /// It broke a connection off before a byte came.
     Broke,
-    /// The head of its answer did not come in time.
+    /// The head of its answer to a whole request did not come in time.
     Slow,
     /// Its answer told of an error of its own.
     Failing,

@@ -170,7 +170,7 @@ pub struct Failings {
     pub connect: bool,
     /// It broke a connection off before a byte came.
     pub broken: bool,
-    /// The head of its answer did not come in time.
+    /// The head of its answer to a request without a body did not come in time.
     pub timeout: bool,
     /// Its answer has a status from 500 on, but for 501 and 505, which say that the request is not for it.
     pub server_error: bool,

@@ -183,6 +183,31 @@ mod tests {
         assert_eq!(left(&["XSRV=1; SRVX=2; srv=3; SRV"]), ["XSRV=1; SRVX=2; srv=3; SRV"], "not one byte");
     }
 
+    proptest::proptest! {
+        /// Whatever a client makes up, every other pair stays as it was and in its order, and ours is gone.
+        #[test]
+        fn other_cookies_stay_as_they_are(pairs in proptest::collection::vec(("(SRV|S|srv|a)", "[!-:<-~]{0,6}"), 0..8)) {
+            let line = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
+            let others: Vec<_> = pairs.iter().filter(|(name, _)| name != "SRV").collect();
+            let others = others.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
+            let left = left(&[&line]);
+            proptest::prop_assert_eq!(left.concat(), others);
+            proptest::prop_assert!(left.len() <= 1);
+        }
+
+        /// No bytes are too odd.
+        #[test]
+        fn no_bytes_are_too_odd(line in proptest::collection::vec(32u8..=255, 0..64)) {
+            if let Ok(value) = HeaderValue::from_bytes(&[b"SRV=", &line[..]].concat()) {
+                let mut headers: HeaderMap = [(header::COOKIE, value)].into_iter().collect();
+                let mut others = Vec::new();
+                kept(&plan("one"), &headers, "SRV", &mut others);
+                take_out(&mut headers, "SRV");
+                proptest::prop_assert!(cookies(&headers, "SRV").next().is_none());
+            }
+        }
+    }
+
     #[test]
     fn a_value_names_a_backend_of_each_pool() {
         let (one, other) = (plan("one"), plan("other"));

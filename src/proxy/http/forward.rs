@@ -113,7 +113,8 @@ pub(super) async fn forward(
     let Outgoing { mut request, upgrade, mut underway } = outgoing;
     underway.pool = Some(pool.state.clone());
     let wish = affinity::read(session, &pool, &mut request);
-    let replay = (Reach::of(request.method()) != Reach::Nowhere && request.body().is_none())
+    let is_whole = request.body().is_none();
+    let replay = (is_whole && Reach::of(request.method()) != Reach::Nowhere)
         .then(|| Replay::of(&request, session.buffer.take()));
     let safe = replay.as_ref().filter(|replay| replay.reach() == Reach::Anywhere);
     pool.state.asked(session.second(underway.started()));
@@ -123,18 +124,23 @@ pub(super) async fn forward(
     let mut spare: Option<Box<Spare>> = None;
     for attempt in 0..=pool.intent.retries {
         let is_again = attempt > 0;
-        let picked = match queue::pick(&session.worker, &mut pool, &wish.client, &mut tried, is_again).await {
+        let picked = match &spare {
+            // What it holds is not kept from others while it waits.
+            Some(_) => queue::pick_now(&session.worker, &pool, &wish.client, &tried).ok_or(Outcome::NoBackend),
+            None => queue::pick(&session.worker, &mut pool, &wish.client, &mut tried, is_again).await,
+        };
+        let picked = match picked {
             Ok(picked) => picked,
-            Err(_) if spare.is_some() => break,
             Err(Outcome::QueueFull) => return Err(Failure::QueueFull.answer(underway)),
             Err(Outcome::QueueTimeout) => return Err(Failure::QueueTimeout.answer(underway)),
             Err(_) => break,
         };
-        if attempt > 0 {
+        if is_again {
             pool.state.retried();
         }
-        // Time in the queue is not the backend's.
-        let started = if pool.intent.max_connections > 0 { Instant::now() } else { underway.started() };
+        // Time in the queue is not the backend's, nor is another's.
+        let is_late = is_again || pool.intent.max_connections > 0;
+        let started = if is_late { Instant::now() } else { underway.started() };
         let backend = &pool.backends[picked.index];
         let unanswered = match send(session, &pool, backend, request, started, replay.as_ref()).await {
             Ok(answer) => {
@@ -159,7 +165,8 @@ pub(super) async fn forward(
         failure = unanswered.failure;
         match failure {
             Failure::Broke => pool.blame(backend, Fault::Broke),
-            Failure::TooSlow => pool.blame(backend, Fault::Slow),
+            // Of a body that stopped coming it may be the client who is slow.
+            Failure::TooSlow if is_whole => pool.blame(backend, Fault::Slow),
             _ => {}
         }
         debug!(pool = %pool.name, backend = %backend.address, ?failure, "no answer");

@@ -47,6 +47,12 @@ pub(in crate::proxy) async fn pick(
     Box::pin(wait(worker, pool, client, tried)).await
 }
 
+/// Picks another backend that was not tried, if that is possible without a wait and without passing by who waits.
+pub(in crate::proxy) fn pick_now(worker: &Worker, pool: &PoolPlan, client: &Client, tried: &Tried) -> Option<Picked> {
+    let is_passing = pool.intent.max_connections > 0 && pool.state.queue().length() > 0;
+    if is_passing { None } else { pool.pick_again(tried, &worker.ask(pool, client)) }
+}
+
 #[cold]
 async fn wait(
     worker: &Worker,
