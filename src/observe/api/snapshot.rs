@@ -6,10 +6,13 @@ use serde::Serialize;
 
 use super::Asker;
 use crate::model::intent::{
-    self, Action, Agent, Cert, Ejection, Limits, PathMatch, ProbeKind, Queue, Rate, SourceRules, Sticky, StickyCookie,
-    Timeouts, WhenDown,
+    self, Action, Agent, Cert, Ejection, Limits, PathMatch, ProbeKind, Queue, Rate, SourceRules, Sticky, Timeouts,
+    WhenDown,
 };
 use crate::model::snapshot::{ListenerPlan, PoolPlan, Snapshot};
+use cookie::Cookie;
+
+mod cookie;
 
 /// The page.
 #[derive(Debug, Serialize)]
@@ -165,21 +168,6 @@ pub struct Pool<'s> {
     pub names: Vec<String>,
     /// Who asked.
     pub origin: Asker<'s>,
-}
-
-/// The cookie of a sticky pool.
-#[derive(Debug, Serialize)]
-pub struct Cookie<'s> {
-    /// Its name.
-    pub name: &'s str,
-    /// Seconds it lasts; null: until the browser is closed.
-    pub ttl_seconds: Option<f64>,
-    /// Whether it is sent over https alone; null: if it was given over https.
-    pub secure: Option<bool>,
-    /// `lax`, `strict` or `none`.
-    pub same_site: String,
-    /// Whether a key was given that its value is made with.
-    pub has_key: bool,
 }
 
 /// How backends are checked.
@@ -373,19 +361,6 @@ impl<'s> Pool<'s> {
             backends: backends.iter().map(Backend::of).collect(),
             names: names.iter().map(|name| format!("{}:{}", name.host, name.port)).collect(),
             origin: origin.into(),
-        }
-    }
-}
-
-impl<'s> Cookie<'s> {
-    fn of(cookie: &'s StickyCookie) -> Self {
-        let StickyCookie { name, ttl, secure, same_site, key } = cookie;
-        Self {
-            name,
-            ttl_seconds: ttl.map(|ttl| ttl.as_secs_f64()),
-            secure: *secure,
-            same_site: same_site.to_string(),
-            has_key: key.is_some(),
         }
     }
 }
