@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::control::hsts;
 use crate::control::kube::objects::{Meta, OURS};
 use crate::control::kube::spec::Reach;
-use crate::control::hsts;
 use crate::model::intent::filter::{FieldEdits, Filters, Hsts, PathEdit, RateKey, RequestRate};
 use crate::model::intent::{Balance, Pool, Probe, ProbeKind, ProxyVersion, Rate, SourceRules, Sticky};
 
