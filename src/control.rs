@@ -20,6 +20,7 @@ use crate::model::live::Live;
 use crate::model::problem::{Origin, Problem};
 use crate::model::snapshot::Snapshots;
 use crate::ready::{Pending, Ready};
+use acme::Acme;
 use file::schema::SOURCE;
 use file::{FileError, Loaded};
 use kube::spec::ClusterSpec;
@@ -27,6 +28,7 @@ use member::{Alarm, Member};
 use names::{Names, Told};
 use pace::Pace;
 
+mod acme;
 mod affinity;
 mod amount;
 mod clock;
@@ -68,6 +70,8 @@ enum Event {
     Kube { number: u64, change: kube::Change },
     /// The addresses of a backend's name changed, or what ails it.
     Name(Told),
+    /// A certificate was issued, or could not be.
+    Acme(acme::Told),
     /// It is time to compute.
     Due,
     /// A task of the loop's own ended, which none should.
@@ -109,6 +113,7 @@ struct Control {
     members: Vec<Member>,
     numbers: u64,
     names: Names,
+    acme: Acme,
     /// The intent that was published last, and what compile said of it.
     last: Option<Intent>,
     compile_problems: Vec<Problem>,
@@ -117,6 +122,7 @@ struct Control {
 impl Control {
     fn new(options: Options, snapshots: Arc<Snapshots>, live: Arc<Live>, ready: &Ready) -> Self {
         let (sender, events) = mpsc::channel(WAITING);
+        let acme = Acme::new(options.start.process.state_dir.as_deref(), live.clone());
         let mut control = Self {
             snapshots,
             live,
@@ -133,6 +139,7 @@ impl Control {
             members: Vec::new(),
             numbers: 0,
             names: Names::default(),
+            acme,
             last: None,
             compile_problems: Vec::new(),
         };
@@ -153,6 +160,11 @@ impl Control {
                 Event::Kube { number, change } => self.apply(number, change),
                 Event::Name(told) => {
                     if self.names.take(told) {
+                        self.pace.touch(Instant::now());
+                    }
+                }
+                Event::Acme(told) => {
+                    if self.acme.take(told) {
                         self.pace.touch(Instant::now());
                     }
                 }
@@ -288,6 +300,7 @@ impl Control {
         let fragments = [&self.file.fragment].into_iter().chain(self.members.iter().map(|member| &member.fragment));
         let (mut intent, mut told) = merge::merge(fragments);
         told.extend(self.names.fill(&mut intent, self.last.as_ref(), &mut self.tasks, &self.sender));
+        told.extend(self.acme.fill(&mut intent, &mut self.tasks, &self.sender));
         if self.opens.is_some_and(|opens| self.names.is_waiting() && Instant::now() < opens) {
             // Only now was it seen that the first publication has names to wait for; it stays due.
             return;

@@ -84,6 +84,8 @@ fn the_annotated_file_names_every_key() {
     let probes = [
         "x: 1\n",
         "process: {x: 1}\n",
+        "process: {state_dir: /x}\nlisteners: {l: {bind: 127.0.0.1:1, protocol: https, certificates: [{x: 1}]}}\n",
+        "process: {state_dir: /x}\nlisteners: {l: {bind: 127.0.0.1:1, protocol: https, certificates: [{acme: {x: 1}}]}}\n",
         "clusters: {h: {in_cluster: true, x: 1}}\n",
         "clusters: {h: {in_cluster: true, services: {x: 1}}}\n",
         "clusters: {h: {in_cluster: true, ingress: {x: 1}}}\n",

@@ -25,7 +25,7 @@ const LAW: [(&str, &[&str]); 11] = [
 const FOR_ALL: [&str; 2] = ["drain", "ready"];
 
 /// Crates (and `unsafe`) that may be named under these paths alone.
-const HOMES: [(&str, &[&str]); 13] = [
+const HOMES: [(&str, &[&str]); 16] = [
     ("unsafe", &["net.rs", "net/"]),
     ("libc::", &["net.rs", "net/"]),
     ("socket2::", &["net.rs", "net/"]),
@@ -34,7 +34,10 @@ const HOMES: [(&str, &[&str]); 13] = [
     ("notify::", &["control/"]),
     ("hickory_resolver::", &["control/names.rs", "control/names/"]),
     ("serde_saphyr::", &["control/"]),
-    ("hyper::", &["cli/demo/", "health/", "observe/", "proxy/", "proxy.rs"]),
+    ("hyper::", &["cli/demo/", "control/acme/client.rs", "health/", "observe/", "proxy/", "proxy.rs"]),
+    ("hyper_rustls::", &["control/acme/"]),
+    ("instant_acme::", &["control/acme/"]),
+    ("rcgen::", &["control/acme/"]),
     ("tokio_rustls::", &["health/", "proxy/"]),
     ("prometheus::", &["observe/"]),
     ("clap::", &["cli.rs", "cli/"]),

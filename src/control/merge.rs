@@ -14,7 +14,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use crate::model::host::HostPattern;
-use crate::model::intent::{Action, Intent, Listener, ListenerKey, PathMatch, Protocol, Route};
+use crate::model::intent::{Action, CertName, Intent, Listener, ListenerKey, Order, PathMatch, Protocol, Route};
 use crate::model::problem::{Origin, Problem};
 
 /// Folds fragments into one intent, and says what could not go in.
@@ -26,6 +26,7 @@ pub(super) fn merge<'f>(fragments: impl IntoIterator<Item = &'f Intent>) -> (Int
     for fragment in fragments {
         keep_first(&mut merged.pools, &fragment.pools, |p| &p.origin, "pool", &mut problems);
         keep_first(&mut merged.certs, &fragment.certs, |c| &c.origin, "certificate", &mut problems);
+        keep_orders(&mut merged.orders, &fragment.orders, &mut problems);
         for (key, listener) in &fragment.listeners {
             if let Some(first) = sockets.take(*key) {
                 let held = merged.listeners.get(&first).map_or(&listener.origin, |held| &held.origin);
@@ -59,6 +60,25 @@ fn keep_first<N: Clone + Display + Ord, T: PartialEq>(
                     origin(held.get())
                 ),
             )),
+        }
+    }
+}
+
+/// Who asks for the same hosts in the same way shares one order.
+fn keep_orders(
+    into: &mut BTreeMap<CertName, Arc<Order>>,
+    from: &BTreeMap<CertName, Arc<Order>>,
+    problems: &mut Vec<Problem>,
+) {
+    for (name, later) in from {
+        let held = into.entry(name.clone()).or_insert_with(|| later.clone());
+        if !held.is_like(later) {
+            let reason = format!(
+                "{} asks for a certificate for the same hosts in another way, and that one is used; write the same \
+                 email, directory, ca and challenge at both",
+                held.origin
+            );
+            problems.push(Problem::new(&later.origin, reason));
         }
     }
 }

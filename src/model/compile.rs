@@ -38,7 +38,8 @@ pub fn compile(intent: &Intent, previous: &Snapshot, live: &Live) -> (Snapshot, 
     let certs = intent.certs.iter().map(|(name, cert)| (name.clone(), cert.clone())).collect();
     problems.sort();
     problems.dedup();
-    (Snapshot { generation: previous.generation + 1, listeners, pools, certs }, problems)
+    let acme = live.acme.clone();
+    (Snapshot { generation: previous.generation + 1, listeners, pools, certs, acme }, problems)
 }
 
 /// Puts the backends of pools that changed onto the nodes that these name, before any plan looks: other pools may list
@@ -275,13 +276,17 @@ impl Targets {
 
 fn certs_of(listener: &Listener, intent: &Intent, problems: &mut Vec<Problem>) -> Vec<Arc<Cert>> {
     let mut certs = Vec::with_capacity(listener.certs.len());
+    let mut is_ordered = false;
     for name in &listener.certs {
         match intent.certs.get(name) {
             Some(cert) => certs.push(cert.clone()),
+            // Who orders it tells when that fails. Until it is there handshakes are refused: a stand-in that nobody can
+            // trust would only teach people to click warnings away.
+            None if intent.orders.contains_key(name) => is_ordered = true,
             None => problems.push(Problem::new(&listener.origin, format!("certificate {name} does not exist"))),
         }
     }
-    if listener.protocol == Protocol::Https && certs.is_empty() {
+    if listener.protocol == Protocol::Https && certs.is_empty() && !is_ordered {
         problems.push(Problem::new(
             &listener.origin,
             "is https but has no certificate, so every handshake fails; give it one",

@@ -18,11 +18,13 @@ use super::problem::Origin;
 use super::secret::Secret;
 
 pub mod filter;
+pub mod order;
 pub mod pool;
 pub mod sticky;
 mod text;
 
 pub use filter::{Filters, Redirect};
+pub use order::{Challenge, Order};
 pub use pool::{
     Admin, Agent, Backend, Balance, Ejection, Failings, NamedBackend, Pool, Probe, ProbeKind, ProxyVersion, Queue,
     Timeouts, WhenDown,
@@ -38,6 +40,8 @@ pub struct Intent {
     pub pools: BTreeMap<PoolName, Arc<Pool>>,
     /// Certificates that listeners name.
     pub certs: BTreeMap<CertName, Arc<Cert>>,
+    /// Certificates that listeners name and that are to be ordered. Those that were issued stand among the others.
+    pub orders: BTreeMap<CertName, Arc<Order>>,
 }
 
 /// The transport of a listening socket.

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use super::intent::{Agent, ListenerKey, PoolName, Probe, ProxyVersion};
 use super::tls::TlsShared;
 
+pub mod acme;
 pub mod agent;
 pub mod backend;
 pub mod budget;
@@ -37,6 +38,7 @@ pub mod shard;
 pub mod sources;
 pub mod sticky;
 
+pub use acme::AcmeState;
 pub use agent::AgentState;
 pub use backend::{BackendState, Lease};
 pub use control::{ControlState, SourceState};
@@ -126,6 +128,8 @@ pub struct Live {
     listeners: Registry<ListenerKey, ListenerState>,
     /// What the control loop says of itself.
     pub control: ControlState,
+    /// What certificate authorities are answered.
+    pub acme: Arc<AcmeState>,
     /// What all TLS configurations share: tickets and sessions resume across swaps.
     pub tls: TlsShared,
     trouble: Arc<Notify>,
@@ -134,6 +138,7 @@ pub struct Live {
 impl Live {
     /// A registry for `workers` data threads, whose shards are 1 to `workers`.
     pub fn new(workers: usize) -> Self {
+        let acme = Arc::<AcmeState>::default();
         Self {
             shards: workers + 1,
             backends: Registry::default(),
@@ -148,7 +153,8 @@ impl Live {
             slots: Registry::default(),
             listeners: Registry::default(),
             control: ControlState::default(),
-            tls: TlsShared::new(),
+            tls: TlsShared::new(acme.clone()),
+            acme,
             trouble: Arc::default(),
         }
     }

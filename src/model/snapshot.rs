@@ -10,10 +10,10 @@ use arc_swap::{ArcSwap, Cache};
 use tokio::sync::watch;
 
 use super::balance::{Maglev, Schedule, token::Tokens};
-use super::intent::{Action, Admin, Cert, CertName, Listener, ListenerKey, Pool, PoolName};
+use super::intent::{Action, Admin, Cert, CertName, Listener, ListenerKey, Pool, PoolName, Protocol};
 use super::live::agent::Objection;
 use super::live::{
-    AgentState, BackendState, ListenerState, NodeState, PoolState, ProbeState, Ramp, ServeState, SlotState,
+    AcmeState, AgentState, BackendState, ListenerState, NodeState, PoolState, ProbeState, Ramp, ServeState, SlotState,
 };
 use super::map::Map;
 use super::route::{NameTable, RouteTable, Target};
@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub pools: Map<PoolName, Arc<PoolPlan>>,
     /// Certificates in use, for the pages.
     pub certs: Map<CertName, Arc<Cert>>,
+    /// What certificate authorities are answered.
+    pub acme: Arc<AcmeState>,
 }
 
 /// One thing to listen on, ready for use.
@@ -207,6 +209,13 @@ pub enum Decision {
         /// The route it went by.
         target: Arc<Target>,
     },
+    /// A certificate authority asks for a proof: 200 with this text.
+    Challenge {
+        /// The key authorization (RFC 8555 §8.1).
+        text: Arc<str>,
+        /// Counts the answer.
+        unrouted: Arc<ServeState>,
+    },
     /// No route matches, or one that says so: 404.
     NoRoute {
         /// Counts the answer.
@@ -220,6 +229,10 @@ impl Snapshot {
     /// Decides for a request. `host` is lower-case and without port, `path` begins with `/` and has no query.
     pub fn decide(&self, key: &ListenerKey, host: Option<&str>, path: &str) -> Decision {
         let Some(listener) = self.listeners.get(key) else { return Decision::NoListener };
+        // Before routes, which may redirect. Authorities ask in the clear.
+        if let Some(text) = self.acme.text(path).filter(|_| listener.intent.protocol == Protocol::Http) {
+            return Decision::Challenge { text, unrouted: listener.unrouted.clone() };
+        }
         match listener.routes.find(host, path) {
             None => Decision::NoRoute { unrouted: listener.unrouted.clone() },
             Some(target) => self.follow(target),

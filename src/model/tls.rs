@@ -13,6 +13,7 @@ use rustls::sign::CertifiedKey;
 
 use super::host::{Host, HostPattern};
 use super::intent::Cert;
+use super::live::acme::{AcmeState, PROTOCOL};
 use super::problem::Problem;
 
 /// Sessions kept for TLS 1.2 resumption by id, in all.
@@ -23,15 +24,17 @@ pub struct TlsShared {
     provider: Arc<CryptoProvider>,
     tickets: Option<Arc<dyn ProducesTickets>>,
     sessions: Arc<dyn StoresServerSessions>,
+    acme: Arc<AcmeState>,
 }
 
 impl TlsShared {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(acme: Arc<AcmeState>) -> Self {
         Self {
             provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
             // Without randomness there are no tickets and each handshake is a full one.
             tickets: rustls::crypto::aws_lc_rs::Ticketer::new().ok(),
             sessions: ServerSessionMemoryCache::new(SESSIONS),
+            acme,
         }
     }
 }
@@ -82,14 +85,15 @@ impl TlsPlan {
                 )),
             }
         }
+        let resolver = Arc::new(Resolver { by_sni: resolver, acme: shared.acme.clone() });
         let builder = rustls::ServerConfig::builder_with_provider(shared.provider.clone())
             .with_protocol_versions(rustls::ALL_VERSIONS);
         let mut config = match builder {
-            Ok(builder) => builder.with_no_client_auth().with_cert_resolver(Arc::new(resolver)),
+            Ok(builder) => builder.with_no_client_auth().with_cert_resolver(resolver),
             // The provider is compiled in with both versions; were it not, rustls' own default stands in.
-            Err(_) => rustls::ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::new(resolver)),
+            Err(_) => rustls::ServerConfig::builder().with_no_client_auth().with_cert_resolver(resolver),
         };
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), PROTOCOL.to_vec()];
         config.session_storage = shared.sessions.clone();
         if let Some(tickets) = &shared.tickets {
             config.ticketer = tickets.clone();
@@ -134,6 +138,23 @@ impl BySni {
             let (_, parent) = name.split_once('.')?;
             self.wildcard.get(&Host::parse(parent).ok()?).cloned()
         })
+    }
+}
+
+/// The proof for a certificate authority that asks for one (RFC 8737), else the certificate of the name.
+#[derive(Debug)]
+struct Resolver {
+    by_sni: BySni,
+    acme: Arc<AcmeState>,
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // Who offers that protocol and nothing else is an authority, which none of the other certificates is for.
+        if hello.alpn().is_some_and(|mut offers| offers.next() == Some(PROTOCOL) && offers.next().is_none()) {
+            return self.acme.key(&Host::parse(hello.server_name()?).ok()?);
+        }
+        self.by_sni.resolve(hello)
     }
 }
 

@@ -9,6 +9,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::{Connection, Worker, announce, http};
+use crate::model::live::acme::PROTOCOL;
 use crate::model::outcome::Outcome;
 
 /// How long a handshake may take in all.
@@ -24,6 +25,11 @@ pub(super) async fn serve(
     match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await {
         Ok(Ok(stream)) => {
             let shaken = stream.get_ref().1;
+            if shaken.alpn_protocol() == Some(PROTOCOL) {
+                // A certificate authority, which has seen what it came for (RFC 8737 §3).
+                connection.admitted.end(Outcome::Done);
+                return;
+            }
             let tls = http::Tls {
                 h2: shaken.alpn_protocol() == Some(b"h2"),
                 name: shaken.server_name().map(Into::into),

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::model::intent::{
-    Action, Agent, Backend, Cert, CertName, Ejection, Intent, Limits, Listener, ListenerKey, NamedBackend, PathMatch,
-    Pool, PoolName, Probe, ProbeKind, Queue, Rate, Route, SourceRules, Sticky, StickyCookie, Timeouts, WhenDown,
+    Action, Agent, Backend, Cert, CertName, Ejection, Intent, Limits, Listener, ListenerKey, NamedBackend, Order,
+    PathMatch, Pool, PoolName, Probe, ProbeKind, Queue, Rate, Route, SourceRules, Sticky, StickyCookie, Timeouts,
+    WhenDown,
 };
 use crate::model::problem::{Origin, Problem};
 
@@ -12,11 +13,12 @@ use crate::model::problem::{Origin, Problem};
 
 /// Everything that is asked, and what of it cannot be served. Times are in seconds, `not_after` in seconds since 1970.
 pub(super) fn of(intent: &Intent, problems: &[Problem]) -> Value {
-    let Intent { listeners, pools, certs } = intent;
+    let Intent { listeners, pools, certs, orders } = intent;
     json!({
         "listeners": listeners.iter().map(|(key, listener)| listener_of(key, listener)).collect::<Vec<_>>(),
         "pools": pools.iter().map(|(name, pool)| pool_of(name, pool)).collect::<Vec<_>>(),
         "certificates": certs.iter().map(|(name, cert)| cert_of(name, cert)).collect::<Vec<_>>(),
+        "orders": orders.values().map(|order| order_of(order)).collect::<Vec<_>>(),
         "problems": problems.iter().map(problem_of).collect::<Vec<_>>(),
     })
 }
@@ -204,6 +206,19 @@ fn cert_of(name: &CertName, cert: &Cert) -> Value {
         "name": name.as_str(),
         "names": names.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "not_after": not_after,
+        "origin": origin_of(origin),
+    })
+}
+
+fn order_of(order: &Order) -> Value {
+    let Order { hosts, directory, email, roots, challenge, origin } = order;
+    json!({
+        "name": order.name().as_str(),
+        "hosts": hosts.iter().map(|host| host.as_str()).collect::<Vec<_>>(),
+        "directory": &**directory,
+        "email": email.as_deref(),
+        "roots": roots.len(),
+        "challenge": challenge.map(|challenge| challenge.to_string()),
         "origin": origin_of(origin),
     })
 }

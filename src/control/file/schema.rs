@@ -72,6 +72,7 @@ pub(super) fn read(text: &str, name: &Arc<str>, base: &Base<'_>) -> Reading {
                 files: Vec::new(),
                 places: BTreeMap::new(),
                 pools: None,
+                has_state_dir: false,
                 unprobed: Vec::new(),
             };
             let loaded = door.file(&top);
@@ -88,6 +89,8 @@ struct Door<'b> {
     places: BTreeMap<Origin, At>,
     /// The pools there are, even those with mistakes in them; known before listeners are read.
     pools: Option<Vec<PoolName>>,
+    /// Whether there is a place for what must outlive the process.
+    has_state_dir: bool,
     /// Those that say nothing of how they are checked.
     unprobed: Vec<PoolName>,
 }
@@ -110,6 +113,7 @@ impl Door<'_> {
         let known = ["process", "clusters", "listeners", "pools"];
         let Some(keys) = self.faults.keys(top, &known, &[("log", &["none"])]) else { return Loaded::default() };
         let process = keys.find("process").map(|node| self.process(node)).unwrap_or_default();
+        self.has_state_dir = process.state_dir.is_some();
         let clusters = keys.find("clusters").map(|node| self.clusters(node)).unwrap_or_default();
         let mut fragment = Intent::default();
         if let Some(node) = keys.find("pools") {

@@ -55,7 +55,8 @@ pub fn translate(store: &Store, spec: &ClusterSpec, memory: &mut Memory) -> Tran
     let statuses = memory.ledger.settle(draft.shown, store);
     let listeners = draft.listeners.into_iter().map(|(key, listener)| (key, Arc::new(listener)));
     let certs = draft.certs.into_iter().map(|(name, cert)| (name, Arc::new(cert)));
-    let mut fragment = Intent { listeners: listeners.collect(), pools, certs: certs.collect() };
+    let mut fragment =
+        Intent { listeners: listeners.collect(), pools, certs: certs.collect(), orders: BTreeMap::new() };
     keep(&mut fragment.listeners, &memory.last.listeners);
     keep(&mut fragment.pools, &memory.last.pools);
     keep(&mut fragment.certs, &memory.last.certs);

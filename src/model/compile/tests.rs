@@ -104,6 +104,48 @@ fn a_route_that_says_404_keeps_broader_ones_out() {
 }
 
 #[test]
+fn the_proof_of_a_certificate_goes_before_routes_and_only_in_the_clear() {
+    use crate::model::live::acme::Answer;
+    let path = "/.well-known/acme-challenge/token";
+    let decided = |protocol, path: &str| {
+        let live = Live::new(1);
+        let redirect = Route { action: Action::RedirectHttps { port: 443 }, ..route("*", PathMatch::any(), "unused") };
+        let (snapshot, _) = compile(&intent(listener(protocol, vec![redirect]), &[]), &Snapshot::default(), &live);
+        // Offered after the snapshot was made, which needs no other.
+        let _offer = live.acme.offer(Answer::Text { token: "token".into(), text: "token.thumb".into() });
+        match snapshot.decide(&key(), Some("a.test"), path) {
+            Decision::Challenge { text, .. } => Some(text.to_string()),
+            Decision::RedirectHttps { .. } => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(decided(Protocol::Http, path).as_deref(), Some("token.thumb"));
+    assert_eq!(decided(Protocol::Http, "/.well-known/acme-challenge/other"), None);
+    assert_eq!(decided(Protocol::Https, path), None);
+}
+
+#[test]
+fn a_certificate_that_is_ordered_is_missed_by_nobody() {
+    use crate::model::intent::Order;
+    let order = Order {
+        hosts: [crate::model::host::Host::parse("a.test").unwrap()].into(),
+        directory: "https://ca.test/".into(),
+        email: None,
+        roots: Vec::new(),
+        challenge: None,
+        origin: Origin::new("test", "certificate 1"),
+    };
+    let secure = Listener { certs: vec![order.name()], ..listener(Protocol::Https, vec![]) };
+    let mut asked = intent(secure, &[]);
+    let told = |asked: &Intent| reasons(&compile(asked, &Snapshot::default(), &Live::new(1)).1);
+    let missing = told(&asked);
+    assert_eq!(missing.len(), 2, "{missing:?}");
+    assert_eq!(missing[0], "test: listener web: certificate acme:a.test does not exist");
+    asked.orders.insert(order.name(), Arc::new(order));
+    assert_eq!(told(&asked), [""; 0], "who orders it tells when that fails");
+}
+
+#[test]
 fn a_route_to_a_pool_that_is_missing_answers_by_itself_and_takes_no_other_route() {
     let live = Live::new(1);
     let routes =

@@ -3,17 +3,20 @@
 use std::fmt;
 
 use super::{Action, Admin, Agent, Backend, Balance, Cert, CertName, Ejection, Failings, Intent, Limits, Listener};
-use super::{ListenerKey, NamedBackend, PathMatch, Pool, Probe, ProbeKind, Protocol, ProxyVersion, Queue, Rate, Route};
+use super::{
+    ListenerKey, NamedBackend, Order, PathMatch, Pool, Probe, ProbeKind, Protocol, ProxyVersion, Queue, Rate, Route,
+};
 use super::{SameSite, SourceRules, Sticky, StickyCookie, Timeouts, Transport, WhenDown};
 
 // Values are taken apart whole, without `..`: a field that is added cannot be forgotten here.
 
 impl fmt::Display for Intent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { listeners, pools, certs } = self;
+        let Self { listeners, pools, certs, orders } = self;
         listeners.iter().try_for_each(|(key, listener)| write_listener(f, *key, listener))?;
         pools.iter().try_for_each(|(name, pool)| write_pool(f, name.as_str(), pool))?;
-        certs.iter().try_for_each(|(name, cert)| write_cert(f, name, cert))
+        certs.iter().try_for_each(|(name, cert)| write_cert(f, name, cert))?;
+        orders.values().try_for_each(|order| write_order(f, order))
     }
 }
 
@@ -247,6 +250,21 @@ fn write_cert(f: &mut fmt::Formatter<'_>, name: &CertName, cert: &Cert) -> fmt::
     write!(f, "certificate {name}  # {origin}\n  names")?;
     for host in names {
         write!(f, " {host}")?;
+    }
+    writeln!(f)
+}
+
+fn write_order(f: &mut fmt::Formatter<'_>, order: &Order) -> fmt::Result {
+    let Order { hosts: _, directory, email, roots, challenge, origin } = order;
+    write!(f, "order {}  # {origin}\n  from {directory}", order.name())?;
+    if let Some(email) = email {
+        write!(f, " email {email}")?;
+    }
+    if !roots.is_empty() {
+        write!(f, " roots {}", roots.len())?;
+    }
+    if let Some(challenge) = challenge {
+        write!(f, " challenge {challenge}")?;
     }
     writeln!(f)
 }

@@ -30,7 +30,12 @@ pub(super) fn write(
     lives.distribution(&[], &live);
     page.add(lives)?;
     sources(page, pages, now)?;
-    certificates(page, snapshot, now)
+    certificates(page, snapshot, now)?;
+    let mut orders = Family::counter("sluice_acme_orders_total", "Orders of certificates by ACME that ended, by how.");
+    let (issued, failed) = pages.live.acme.orders();
+    orders.count(&[("result", "failed")], failed);
+    orders.count(&[("result", "issued")], issued);
+    page.add(orders)
 }
 
 fn sources(page: &mut Page, pages: &Pages, now: SystemTime) -> Result<(), prometheus::Error> {

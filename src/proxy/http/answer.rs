@@ -35,6 +35,14 @@ impl Asker {
         response
     }
 
+    /// The proof that a certificate authority asked for (RFC 8555 §8.3).
+    pub(super) fn proof(&self, text: &str) -> Response<Bytes> {
+        let mut response = self.answer(StatusCode::OK, "");
+        *response.body_mut() = Bytes::copy_from_slice(text.as_bytes());
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        response
+    }
+
     /// A redirect to `location`; `None` when that cannot be written in a header.
     pub(super) fn redirect(&self, location: &str) -> Option<Response<Bytes>> {
         let location = HeaderValue::from_str(location).ok()?;

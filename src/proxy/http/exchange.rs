@@ -69,6 +69,10 @@ pub(super) async fn serve(session: &Rc<Session>, request: Request<Incoming>) -> 
         Decision::NoPool { target } => {
             (target, asker.answer(StatusCode::SERVICE_UNAVAILABLE, "no backend serves this"))
         }
+        Decision::Challenge { text, unrouted } => {
+            unrouted.answered(StatusCode::OK.as_u16());
+            return own(asker.proof(&text), underway);
+        }
         Decision::NoRoute { unrouted } => {
             unrouted.answered(StatusCode::NOT_FOUND.as_u16());
             return own(asker.answer(StatusCode::NOT_FOUND, "no route for this host and path"), underway);

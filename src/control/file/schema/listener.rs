@@ -13,6 +13,7 @@ use crate::model::intent::{
 };
 use crate::model::route::Matcher;
 
+mod acme;
 mod filters;
 mod limits;
 
@@ -56,11 +57,12 @@ impl Door<'_> {
             }
         };
         let mut fragment = Intent::default();
+        let routes = self.routes(name, protocol, &keys);
         let listener = Arc::new(Listener {
             name: name.text.as_str().into(),
             protocol,
-            routes: self.routes(name, protocol, &keys),
-            certs: self.certificates(name, protocol, &keys, &mut fragment),
+            certs: self.certificates(name, protocol, &keys, &routes, &mut fragment),
+            routes,
             strict_sni: false,
             sources: SourceRules {
                 allow: keys.find("allow").map(|node| self.ranges(node)).unwrap_or_default(),
@@ -234,7 +236,14 @@ impl Door<'_> {
         Some(Action::Forward(name))
     }
 
-    fn certificates(&mut self, name: &Key, protocol: Protocol, keys: &Keys<'_>, into: &mut Intent) -> Vec<CertName> {
+    fn certificates(
+        &mut self,
+        name: &Key,
+        protocol: Protocol,
+        keys: &Keys<'_>,
+        routes: &[Route],
+        into: &mut Intent,
+    ) -> Vec<CertName> {
         let Some(node) = keys.find("certificates") else {
             if protocol == Protocol::Https {
                 let path = keys.path;
@@ -253,15 +262,22 @@ impl Door<'_> {
         }
         let mut names = Vec::with_capacity(items.len());
         for (number, item) in items.iter().enumerate() {
-            names.extend(self.certificate(name, number + 1, item, into));
+            names.extend(self.certificate(name, number + 1, item, routes, into));
         }
         names
     }
 
-    fn certificate(&mut self, listener: &Key, number: usize, node: &Node, into: &mut Intent) -> Option<CertName> {
-        let keys = self.faults.keys(node, &["cert", "key"], &[("acme", &[])])?;
+    fn certificate(
+        &mut self,
+        listener: &Key,
+        number: usize,
+        node: &Node,
+        routes: &[Route],
+        into: &mut Intent,
+    ) -> Option<CertName> {
+        let keys = self.faults.keys(node, &["cert", "key", "acme"], &[])?;
         if matches!(&node.value, Value::Map(entries) if entries.iter().any(|(key, _)| key.text == "acme")) {
-            return None;
+            return self.acme(listener, number, node, &keys, routes, into);
         }
         let mut content = [None, None];
         for (slot, key) in content.iter_mut().zip(["cert", "key"]) {

@@ -18,6 +18,8 @@ pub struct Process {
     pub drain: Duration,
     /// The most memory the process should take, in bytes: near it, new connections are refused. `None` = no limit.
     pub memory_limit: Option<u64>,
+    /// Where accounts and certificates of ACME are kept; `None` = nothing is ever written.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// Where metrics, health and the API are served.
@@ -36,6 +38,7 @@ impl Default for Process {
             workers: None,
             drain: Duration::from_secs(30),
             memory_limit: None,
+            state_dir: None,
         }
     }
 }
@@ -48,8 +51,8 @@ const MEMORY: std::ops::RangeInclusive<u64> = 32 << 20..=1024 << 30;
 impl Door<'_> {
     pub(super) fn process(&mut self, node: &Node) -> Process {
         let mut process = Process::default();
-        let known = ["admin", "workers", "drain", "memory_limit"];
-        let Some(keys) = self.faults.keys(node, &known, &[("state_dir", &["none"])]) else { return process };
+        let known = ["admin", "workers", "drain", "memory_limit", "state_dir"];
+        let Some(keys) = self.faults.keys(node, &known, &[]) else { return process };
         if let Some(admin) = keys.find("admin").and_then(|node| self.admin(node)) {
             process.admin = admin;
         }
@@ -67,6 +70,11 @@ impl Door<'_> {
             && !node.is("none")
         {
             process.memory_limit = self.faults.bytes(node, MEMORY, false);
+        }
+        if let Some(node) = keys.find("state_dir")
+            && !node.is("none")
+        {
+            process.state_dir = self.path(node);
         }
         process
     }

@@ -6,6 +6,7 @@ use super::*;
 use crate::control::kube::spec::{Access, Publish, Reach};
 use crate::model::intent::{Balance, ListenerKey, WhenDown};
 
+mod acme;
 mod filters;
 mod l4;
 
@@ -185,7 +186,6 @@ fn mistakes_have_place_key_and_remedy() {
             "is \"1GB!\"; write bytes with their unit, from 32MiB to 1024GiB",
         ),
         (process("memory_limit: 5MiB"), "f.yaml:1:25", "process.memory_limit: is \"5MiB\"; write bytes"),
-        (process("state_dir: /x"), "f.yaml:1:11", "process.state_dir: is not served by this version"),
         ("clusters: {file: {in_cluster: true}}".to_owned(), "f.yaml:1:12", "choose another name"),
         ("clusters: {home: {}}".to_owned(), "f.yaml:1:12", "clusters.home: does not say where its objects are"),
         (cluster("in_cluster: true"), "f.yaml:2:3", "says more than once where its objects are"),
@@ -246,7 +246,6 @@ fn mistakes_have_place_key_and_remedy() {
             "is empty, so no handshake can succeed",
         ),
         (listener("protocol: https, pool: p, certificates: [{cert: a.crt}]"), "f.yaml:3:68", "has no key; add key:"),
-        (listener("protocol: https, pool: p, certificates: [{acme: {}}]"), "f.yaml:3:69", "acme: is not served"),
         (
             listener("protocol: https, pool: p, certificates: [{cert: gone, key: a.key}]"),
             "f.yaml:3:75",
