@@ -17,12 +17,14 @@ use super::host::HostPattern;
 use super::problem::Origin;
 use super::secret::Secret;
 
+mod client;
 pub mod filter;
 pub mod order;
 pub mod pool;
 pub mod sticky;
 mod text;
 
+pub use client::ClientLimits;
 pub use filter::{Filters, Redirect};
 pub use order::{Challenge, Order};
 pub use pool::{
@@ -179,6 +181,8 @@ pub struct Limits {
     pub connection_bandwidth: Option<NonZeroU64>,
     /// Bytes per second in each direction, of all connections together.
     pub bandwidth: Option<NonZeroU64>,
+    /// What each connection may do (`http` and `https` only).
+    pub client: ClientLimits,
 }
 
 /// So many in a time; a burst of that many is let through at once.

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::model::intent::{
-    Action, Agent, Backend, Cert, CertName, Ejection, Intent, Limits, Listener, ListenerKey, NamedBackend, Order,
-    PathMatch, Pool, PoolName, Probe, ProbeKind, Queue, Rate, Route, SourceRules, Sticky, StickyCookie, Timeouts,
-    WhenDown,
+    Action, Agent, Backend, Cert, CertName, ClientLimits, Ejection, Intent, Limits, Listener, ListenerKey,
+    NamedBackend, Order, PathMatch, Pool, PoolName, Probe, ProbeKind, Queue, Rate, Route, SourceRules, Sticky,
+    StickyCookie, Timeouts, WhenDown,
 };
 use crate::model::problem::{Origin, Problem};
 
@@ -45,7 +45,8 @@ fn listener_of(key: &ListenerKey, listener: &Listener) -> Value {
         flow_idle,
         origin,
     } = listener;
-    let Limits { connections, per_source, rate, connection_bandwidth, bandwidth } = limits;
+    let Limits { connections, per_source, rate, connection_bandwidth, bandwidth, client } = limits;
+    let ClientLimits { handshake, head, body, stall, keep_alive, requests } = client;
     let ranges = |ranges: &[ipnet::IpNet]| ranges.iter().map(ToString::to_string).collect::<Vec<_>>();
     json!({
         "name": &**name,
@@ -60,6 +61,14 @@ fn listener_of(key: &ListenerKey, listener: &Listener) -> Value {
             "rate": rate.map(|Rate { count, per }| json!({ "count": count, "per": per.as_secs_f64() })),
         },
         "bandwidth": { "connection": connection_bandwidth, "total": bandwidth },
+        "timeouts": {
+            "handshake": handshake.as_secs_f64(),
+            "head": head.as_secs_f64(),
+            "body": body.as_secs_f64(),
+            "stall": stall.as_secs_f64(),
+            "keep_alive": keep_alive.as_secs_f64(),
+        },
+        "requests_per_connection": requests,
         "flow_idle": flow_idle.map(|idle| idle.as_secs_f64()),
         "certificates": certs.iter().map(CertName::as_str).collect::<Vec<_>>(),
         "strict_sni": strict_sni,

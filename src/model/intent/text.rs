@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::{Action, Admin, Agent, Backend, Balance, Cert, CertName, Ejection, Failings, Intent, Limits, Listener};
 use super::{
+    Action, Admin, Agent, Backend, Balance, Cert, CertName, ClientLimits, Ejection, Failings, Intent, Limits, Listener,
     ListenerKey, NamedBackend, Order, PathMatch, Pool, Probe, ProbeKind, Protocol, ProxyVersion, Queue, Rate, Route,
+    SameSite, SourceRules, Sticky, StickyCookie, Timeouts, Transport, WhenDown,
 };
-use super::{SameSite, SourceRules, Sticky, StickyCookie, Timeouts, Transport, WhenDown};
 
 // Values are taken apart whole, without `..`: a field that is added cannot be forgotten here.
 
@@ -64,7 +64,7 @@ fn write_ranges(f: &mut fmt::Formatter<'_>, word: &str, ranges: &[ipnet::IpNet])
 }
 
 fn write_limits(f: &mut fmt::Formatter<'_>, limits: &Limits) -> fmt::Result {
-    let Limits { connections, per_source, rate, connection_bandwidth, bandwidth } = limits;
+    let Limits { connections, per_source, rate, connection_bandwidth, bandwidth, client } = limits;
     if *limits == Limits::default() {
         return Ok(());
     }
@@ -82,7 +82,29 @@ fn write_limits(f: &mut fmt::Formatter<'_>, limits: &Limits) -> fmt::Result {
             write!(f, " {word} {bytes}")?;
         }
     }
+    write_client(f, client)?;
     writeln!(f)
+}
+
+/// What each client may do, where it is not the usual.
+fn write_client(f: &mut fmt::Formatter<'_>, client: &ClientLimits) -> fmt::Result {
+    let ClientLimits { handshake, head, body, stall, keep_alive, requests } = client;
+    let usual = ClientLimits::default();
+    for (word, time, usual) in [
+        ("handshake", handshake, usual.handshake),
+        ("head", head, usual.head),
+        ("body", body, usual.body),
+        ("stall", stall, usual.stall),
+        ("keep_alive", keep_alive, usual.keep_alive),
+    ] {
+        if *time != usual {
+            write!(f, " {word} {time:?}")?;
+        }
+    }
+    if *requests != usual.requests {
+        write!(f, " requests {requests}")?;
+    }
+    Ok(())
 }
 
 fn write_pool(f: &mut fmt::Formatter<'_>, name: &str, pool: &Pool) -> fmt::Result {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use self::client::ClientTimes;
 use super::Asker;
 use crate::model::intent::{
     self, Action, Agent, Cert, Ejection, Limits, PathMatch, ProbeKind, Queue, Rate, SourceRules, Sticky, Timeouts,
@@ -13,6 +14,8 @@ use crate::model::snapshot::{ListenerPlan, PoolPlan, Snapshot};
 use cookie::Cookie;
 
 mod cookie;
+
+mod client;
 
 /// The page.
 #[derive(Debug, Serialize)]
@@ -58,6 +61,10 @@ pub struct Listener<'s> {
     pub connection_bandwidth: Option<u64>,
     /// Bytes per second and direction of all; null: no limit.
     pub bandwidth: Option<u64>,
+    /// How long a client may take.
+    pub timeouts: ClientTimes,
+    /// After how many requests a connection is asked to end; 0: never.
+    pub requests_per_connection: u32,
     /// Seconds a flow lives without a datagram; null: as usual for its port.
     pub flow_idle_seconds: Option<f64>,
     /// In the order given.
@@ -257,7 +264,7 @@ impl<'s> Listener<'s> {
             origin,
         } = &*plan.intent;
         let SourceRules { allow, deny } = sources;
-        let Limits { connections, per_source, rate, connection_bandwidth, bandwidth } = limits;
+        let Limits { connections, per_source, rate, connection_bandwidth, bandwidth, client } = limits;
         let ranges = |ranges: &[ipnet::IpNet]| ranges.iter().map(ToString::to_string).collect();
         Self {
             name,
@@ -274,6 +281,8 @@ impl<'s> Listener<'s> {
             per_source_rate: rate.map(|Rate { count, per }| PerTime { count, per_seconds: per.as_secs_f64() }),
             connection_bandwidth: connection_bandwidth.map(Into::into),
             bandwidth: bandwidth.map(Into::into),
+            timeouts: ClientTimes::of(client),
+            requests_per_connection: client.requests,
             flow_idle_seconds: flow_idle.map(|idle| idle.as_secs_f64()),
             routes: routes.iter().map(Route::of).collect(),
             origin: origin.into(),

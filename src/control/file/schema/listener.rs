@@ -14,6 +14,7 @@ use crate::model::intent::{
 use crate::model::route::Matcher;
 
 mod acme;
+mod client;
 mod filters;
 mod limits;
 
@@ -44,6 +45,8 @@ impl Door<'_> {
             "per_source",
             "bandwidth",
             "idle",
+            "requests_per_connection",
+            "timeouts",
         ];
         let keys = self.faults.keys(node, &known, &[("acme", &["none"])])?;
         let origin = self.origin(format!("listener {}", name.text), name.at);

@@ -35,6 +35,7 @@ impl Door<'_> {
                 limits.bandwidth = keys.find("total").and_then(|node| self.bandwidth(node));
             }
         }
+        limits.client = self.client_limits(protocol, keys);
         limits
     }
 
