@@ -1,5 +1,6 @@
 //! SYSCALLS, and the bytes that strangers begin with. Sockets, relays, datagrams, what the process has of descriptors
-//! and memory, who holds a port; PROXY protocol headers and ClientHellos, read without a system call.
+//! and memory, who holds a port; PROXY protocol headers, ClientHellos and the heads of HTTP/2 frames, read without
+//! a system call.
 //!
 //! Knows bytes and addresses, nothing of listeners or pools. Counts nothing: what is worth counting it tells its
 //! caller.
@@ -9,6 +10,7 @@ mod copy;
 pub mod datagram;
 pub mod dial;
 pub mod first;
+pub mod h2_frames;
 pub mod holder;
 pub mod memory;
 mod pipe;
@@ -17,4 +19,5 @@ pub mod relay;
 pub mod reserve;
 pub mod socket;
 mod splice;
-mod wheel;
+pub mod unacknowledged;
+pub mod wheel;

@@ -25,7 +25,7 @@ const LAW: [(&str, &[&str]); 11] = [
 const FOR_ALL: [&str; 2] = ["drain", "ready"];
 
 /// Crates (and `unsafe`) that may be named under these paths alone.
-const HOMES: [(&str, &[&str]); 16] = [
+const HOMES: [(&str, &[&str]); 17] = [
     ("unsafe", &["net.rs", "net/"]),
     ("libc::", &["net.rs", "net/"]),
     ("socket2::", &["net.rs", "net/"]),
@@ -34,6 +34,7 @@ const HOMES: [(&str, &[&str]); 16] = [
     ("notify::", &["control/"]),
     ("hickory_resolver::", &["control/names.rs", "control/names/"]),
     ("serde_saphyr::", &["control/"]),
+    ("h2::", &["proxy/"]),
     ("hyper::", &["cli/demo/", "control/acme/client.rs", "health/", "observe/", "proxy/", "proxy.rs"]),
     ("hyper_rustls::", &["control/acme/"]),
     ("instant_acme::", &["control/acme/"]),

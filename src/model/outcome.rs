@@ -35,6 +35,10 @@ words! {
         Malformed = "malformed",
         /// The head of a request, or the first message of a TLS client that is passed through, took too long.
         SlowHead = "slow_head",
+        /// The body of a request came too slowly.
+        SlowBody = "slow_body",
+        /// An HTTP/2 client caused too much work that leads nowhere: frames of control, or requests broken off.
+        Flood = "flood",
         /// Its PROXY protocol header was wrong, or took too long.
         BadProxyHeader = "bad_proxy_header",
         /// The client that its PROXY protocol header named may not connect; the refusals say why.

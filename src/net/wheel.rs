@@ -20,7 +20,7 @@ use self::core::{Key, Wheel};
 mod core;
 
 /// Something that is looked after.
-pub(super) trait Watched: fmt::Debug {
+pub trait Watched: fmt::Debug {
     /// Looks. `now` counts from the thread's first watch. The time of the next look, or none.
     fn look(&self, now: Duration) -> Option<Duration>;
 }
@@ -41,10 +41,10 @@ struct Shell {
 
 /// Something is watched while this lives.
 #[derive(Debug)]
-pub(super) struct Watch(Key);
+pub struct Watch(Key);
 
 /// The time as looks are told it. Reads the clock.
-pub(super) fn now() -> Duration {
+pub fn now() -> Duration {
     SHELL.with(Shell::now)
 }
 
@@ -52,7 +52,7 @@ pub(super) fn now() -> Duration {
 ///
 /// # Panics
 /// Outside of a tokio `LocalSet`, whose tasks all of a data thread are.
-pub(super) fn watch(watched: Rc<dyn Watched>, now: Duration, first: Duration) -> Watch {
+pub fn watch(watched: Rc<dyn Watched>, now: Duration, first: Duration) -> Watch {
     SHELL.with(|shell| {
         let key = shell.wheel.borrow_mut().insert(watched, millis(now), millis_up(first));
         if !shell.running.replace(true) {

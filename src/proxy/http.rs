@@ -12,9 +12,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -27,27 +28,34 @@ use super::{Connection, Worker};
 use crate::model::outcome::Outcome;
 use crate::net::proxy_protocol;
 use crate::net::socket::{self, Presence};
+use crate::net::unacknowledged::unacknowledged;
 use aside::Aside;
 use body::ResponseBody;
+use guarded::Guarded;
 use patience::{Patience, Watched};
 use session::Session;
+use streams::Streams;
 
 mod affinity;
 mod answer;
 mod aside;
 mod body;
+mod calm;
 mod clients;
 mod exchange;
 mod fields;
 mod filter;
 mod forward;
+mod guarded;
 mod head;
 mod linger;
 mod path;
 mod patience;
 mod replay;
 mod session;
+mod streams;
 mod tunnel;
+mod upload;
 
 pub(super) use clients::Clients;
 
@@ -65,6 +73,9 @@ const STREAMS: u32 = 100;
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// … and on all streams of a connection.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Streams of one HTTP/2 connection that h2 resets itself because the client broke a rule on them, in the connection's
+/// whole life. Those that a client opens beyond [`STREAMS`] before it knows that number are among them.
+const FAULTS: usize = 1024;
 /// A silent HTTP/2 client is asked after this long …
 const PING: Duration = Duration::from_secs(30);
 /// … and given up when it does not answer within this.
@@ -94,6 +105,14 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     fn presence(&self) -> Presence;
     /// The address that the client connected to. A system call.
     fn local(&self) -> Option<SocketAddr>;
+
+    /// Bytes that were written and that the client has not acknowledged; `None` where nobody knows. A system call.
+    fn unacknowledged(&self) -> Option<usize> {
+        None
+    }
+
+    /// Lets only so much wait in the kernel. A system call.
+    fn bound_unsent(&self) {}
 }
 
 impl Transport for TcpStream {
@@ -108,6 +127,14 @@ impl Transport for TcpStream {
     fn local(&self) -> Option<SocketAddr> {
         self.local_addr().ok()
     }
+
+    fn unacknowledged(&self) -> Option<usize> {
+        unacknowledged(self)
+    }
+
+    fn bound_unsent(&self) {
+        socket::bound_unsent(self);
+    }
 }
 
 impl Transport for TlsStream<TcpStream> {
@@ -121,6 +148,14 @@ impl Transport for TlsStream<TcpStream> {
 
     fn local(&self) -> Option<SocketAddr> {
         self.get_ref().0.local_addr().ok()
+    }
+
+    fn unacknowledged(&self) -> Option<usize> {
+        unacknowledged(self.get_ref().0)
+    }
+
+    fn bound_unsent(&self) {
+        socket::bound_unsent(self.get_ref().0);
     }
 }
 
@@ -189,14 +224,18 @@ async fn serve_h1<S: Transport>(session: &Rc<Session>, stream: S) -> End {
 async fn serve_h2<S: Transport>(session: &Rc<Session>, stream: S) -> End {
     let stream = Watched::new(stream);
     let patience = Patience::new(session, stream.traffic(), false);
+    let streams = Streams::of(session.clone(), stream.traffic());
+    let stream = Guarded::new(stream, session.clone());
     let service = service_fn(|request| answer(session.clone(), request));
-    let mut serving = http2::Builder::new(OnThisThread)
+    let mut serving = http2::Builder::new(streams)
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_send_buf_size(STREAM_BUFFER)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEAD_BYTES as u32)
+        .max_local_error_reset_streams(FAULTS)
+        .max_pending_accept_reset_streams(STREAMS as usize)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG)
         .serve_connection(TokioIo::new(stream), service);
@@ -211,9 +250,15 @@ where
 {
     let drain = pin!(session.worker.drain.begun());
     let mut drain = Some(Aside::new(drain));
+    let mut worn = false;
     poll_fn(|cx| {
         if drain.as_mut().is_some_and(|drain| drain.poll(cx).is_ready()) {
             drain = None;
+            finish(Pin::new(serving));
+        }
+        // An HTTP/1 client is told in its last answer.
+        if session.h2 && !worn && session.is_worn() {
+            worn = true;
             finish(Pin::new(serving));
         }
         if let Poll::Ready(served) = Pin::new(&mut *serving).poll(cx) {
@@ -225,17 +270,11 @@ where
 }
 
 async fn answer(session: Rc<Session>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
-    Ok(exchange::serve(&session, request).await)
-}
-
-/// Runs the streams of an HTTP/2 connection on the thread of their connection.
-#[derive(Clone, Copy, Debug)]
-struct OnThisThread;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for OnThisThread {
-    fn execute(&self, stream: F) {
-        tokio::task::spawn_local(stream);
+    let mut answer = exchange::serve(&session, request).await;
+    if !session.h2 && session.is_worn() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    Ok(answer)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Worker;
-use crate::model::intent::{Limits, ListenerKey};
+use crate::model::intent::{ClientLimits, Limits, ListenerKey};
 use crate::model::live::ListenerState;
 use crate::model::live::listener::Admitted;
 use crate::model::live::sources::SourceGuard;
@@ -28,6 +28,11 @@ pub(super) mod speed;
 /// What the listener of `key` asks of each connection.
 pub(super) fn asked(snapshot: &Snapshot, key: &ListenerKey) -> Limits {
     snapshot.listeners.get(key).map(|plan| plan.intent.limits).unwrap_or_default()
+}
+
+/// What the listener of `key` lets each HTTP client do.
+pub(super) fn asked_of_client(worker: &Worker, key: &ListenerKey) -> ClientLimits {
+    worker.reader.read(|snapshot| asked(snapshot, key).client)
 }
 
 /// Admits a connection that was just accepted, and counts it; or says why it is to be closed, and counts nothing.

@@ -2,18 +2,14 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
-use super::{Connection, Worker, announce, http};
+use super::{Connection, Worker, announce, http, limit};
 use crate::model::live::acme::PROTOCOL;
 use crate::model::outcome::Outcome;
-
-/// How long a handshake may take in all.
-const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// Serves one connection of an `https` listener to its end.
 pub(super) async fn serve(
@@ -22,7 +18,8 @@ pub(super) async fn serve(
     stream: TcpStream,
     config: Arc<rustls::ServerConfig>,
 ) {
-    match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await {
+    let limit = limit::asked_of_client(&worker, &connection.key).handshake;
+    match tokio::time::timeout(limit, TlsAcceptor::from(config).accept(stream)).await {
         Ok(Ok(stream)) => {
             let shaken = stream.get_ref().1;
             if shaken.alpn_protocol() == Some(PROTOCOL) {
@@ -45,7 +42,7 @@ pub(super) async fn serve(
             connection.admitted.end(Outcome::TlsFailed);
         }
         Err(_) => {
-            debug!(listener = %connection.key, client = %connection.peer, "TLS handshake took longer than {HANDSHAKE:?}");
+            debug!(listener = %connection.key, client = %connection.peer, "TLS handshake took longer than {limit:?}");
             connection.admitted.end(Outcome::TlsFailed);
         }
     }

@@ -26,7 +26,7 @@ impl Default for ClientLimits {
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(10),
             body: Duration::from_secs(20),
-            stall: Duration::from_secs(30),
+            stall: Duration::from_secs(60),
             keep_alive: Duration::from_secs(60),
             requests: 100_000,
         }

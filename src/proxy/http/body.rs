@@ -8,15 +8,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::CONTENT_TYPE;
 use tokio::time::Instant;
 
 use super::clients::Borrowed;
 use super::fields::clean_trailers;
 use super::session::Session;
+use super::streams::Turn;
+use super::upload::Upload;
 use crate::model::live::{BackendState, Lease, ListenerState, PoolState};
 use crate::model::outcome::Outcome;
 use crate::net::relay::{Pace, Side};
+use crate::net::wheel::{self, Watch};
 use crate::proxy::limit::speed::Speed;
 
 /// The body of a request on its way to a backend.
@@ -28,7 +33,8 @@ struct Flow {
     incoming: Incoming,
     listener: Arc<ListenerState>,
     backend: Option<Arc<BackendState>>,
-    moved: Rc<Cell<u64>>,
+    upload: Rc<Upload>,
+    watch: Option<Watch>,
     flows: Rc<Cell<bool>>,
     pace: Option<Box<dyn Pace>>,
     limit: Option<Limit>,
@@ -60,11 +66,14 @@ pub(super) enum BodyError {
     /// It is larger than its route takes.
     #[error("the request's body is too large")]
     TooLarge,
+    /// It came too slowly.
+    #[error("the request's body came too slowly")]
+    Slow,
 }
 
 impl RequestBody {
     /// The body of a request of this client.
-    pub(super) fn new(incoming: Incoming, session: &Session) -> Self {
+    pub(super) fn new(incoming: Incoming, session: &Session, headers: &HeaderMap) -> Self {
         if incoming.is_end_stream() {
             return Self(None);
         }
@@ -72,7 +81,11 @@ impl RequestBody {
         session.upload(flows.clone());
         let listener = session.listener.clone();
         let pace = session.speed.as_ref().map(Speed::pace);
-        Self(Some(Flow { incoming, listener, backend: None, moved: Rc::default(), flows, pace, limit: None }))
+        let upload = Rc::new(Upload::new(session.limits.body));
+        if headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
+            upload.unhurried();
+        }
+        Self(Some(Flow { incoming, listener, backend: None, upload, watch: None, flows, pace, limit: None }))
     }
 
     /// A request without a body.
@@ -94,9 +107,9 @@ impl RequestBody {
         }
     }
 
-    /// Bytes passed on so far, to be looked at while it is under way elsewhere. `None` when there is no body.
-    pub(super) fn moved(&self) -> Option<Rc<Cell<u64>>> {
-        self.0.as_ref().map(|flow| flow.moved.clone())
+    /// How it comes, to be looked at while it is under way elsewhere. `None` when there is no body.
+    pub(super) fn upload(&self) -> Option<Rc<Upload>> {
+        self.0.as_ref().map(|flow| flow.upload.clone())
     }
 }
 
@@ -109,7 +122,9 @@ impl Body for RequestBody {
         if let Some(pace) = &mut flow.pace {
             ready!(pace.allowance(Side::Client, cx));
         }
-        let mut frame = ready!(Pin::new(&mut flow.incoming).poll_frame(cx));
+        let Poll::Ready(mut frame) = Pin::new(&mut flow.incoming).poll_frame(cx) else {
+            return flow.awaits(cx);
+        };
         if let Some(Ok(frame)) = &mut frame {
             if let Some(trailers) = frame.trailers_mut() {
                 clean_trailers(trailers);
@@ -119,7 +134,7 @@ impl Body for RequestBody {
                 flow.flows.set(false);
                 return Poll::Ready(Some(Err(BodyError::TooLarge)));
             }
-            flow.moved.set(flow.moved.get() + bytes);
+            flow.upload.passed(bytes);
             if let Some(pace) = &mut flow.pace {
                 pace.spent(Side::Client, bytes as usize);
             }
@@ -143,6 +158,23 @@ impl Body for RequestBody {
     }
 }
 
+impl Flow {
+    /// The backend wants more than has come.
+    fn awaits(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.upload.is_slow() {
+            return Poll::Ready(Some(Err(BodyError::Slow)));
+        }
+        if self.upload.is_hurried() {
+            self.upload.awaits(cx);
+            if self.watch.is_none() {
+                let now = wheel::now();
+                self.watch = Some(wheel::watch(self.upload.clone(), now, self.upload.begin(now)));
+            }
+        }
+        Poll::Pending
+    }
+}
+
 impl Drop for Flow {
     fn drop(&mut self) {
         self.flows.set(false);
@@ -161,8 +193,13 @@ pub(super) struct ResponseBody {
 #[derive(Debug)]
 enum Content {
     Own(Option<Bytes>),
-    Passed(Incoming),
+    /// A backend's, and what was read of it and is not given yet.
+    Passed(Incoming, Bytes),
 }
+
+/// The most that is given to a stream of HTTP/2 at once, in bytes: a client that takes less than this in its time is
+/// given up. Frames are no longer than this unless clients ask for it.
+const PIECE: usize = 16 * 1024;
 
 /// What a request holds until its answer has ended. It is let go of when the answer's body is dropped, or before that
 /// when the client goes away.
@@ -176,18 +213,38 @@ pub(super) struct Underway {
     pub(super) lease: Option<Lease>,
     /// The backend's connection.
     pub(super) connection: Option<Borrowed>,
+    /// The client got all that there was for it.
+    is_whole: bool,
 }
 
 impl Underway {
     /// Begins with a request's head.
     pub(super) fn new(session: &Rc<Session>) -> Self {
         session.begin();
-        Self { session: session.clone(), started: Instant::now(), pool: None, lease: None, connection: None }
+        Self {
+            session: session.clone(),
+            started: Instant::now(),
+            pool: None,
+            lease: None,
+            connection: None,
+            is_whole: false,
+        }
     }
 
     /// When the request's head was read.
     pub(super) fn started(&self) -> Instant {
         self.started
+    }
+
+    /// The backend has said all: a stream that its client leaves waiting holds nothing of it. A connection of HTTP/1 ends
+    /// its answer at once, and reads the clock once for all.
+    fn release(&mut self) {
+        if self.session.h2
+            && let Some(connection) = self.connection.take()
+        {
+            connection.give_back(Instant::now());
+            self.lease = None;
+        }
     }
 }
 
@@ -195,6 +252,7 @@ impl Drop for Underway {
     fn drop(&mut self) {
         let now = Instant::now();
         self.session.end(now);
+        self.session.judge(self.is_whole);
         if let Some(pool) = &self.pool {
             pool.took(now - self.started);
         }
@@ -213,7 +271,7 @@ impl ResponseBody {
     /// A backend's body.
     pub(super) fn passed(incoming: Incoming, underway: Underway) -> Self {
         let pace = underway.session.speed.as_ref().map(Speed::pace);
-        Self { content: Content::Passed(incoming), ended: false, underway, pace }
+        Self { content: Content::Passed(incoming, Bytes::new()), ended: false, underway, pace }
     }
 }
 
@@ -223,20 +281,30 @@ impl Body for ResponseBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
+        let session = &this.underway.session;
+        session.turn.set(Turn::Asked);
         if let Some(pace) = &mut this.pace {
             ready!(pace.allowance(Side::Backend, cx));
         }
         let mut frame = match &mut this.content {
             Content::Own(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
-            Content::Passed(incoming) => ready!(Pin::new(incoming).poll_frame(cx)),
+            Content::Passed(_, left) if !left.is_empty() => Some(Ok(Frame::data(left.split_to(PIECE.min(left.len()))))),
+            Content::Passed(incoming, left) => match ready!(Pin::new(incoming).poll_frame(cx)) {
+                Some(Ok(frame)) if session.h2 => Some(Ok(frame.map_data(|mut data| {
+                    *left = data.split_off(PIECE.min(data.len()));
+                    data
+                }))),
+                frame => frame,
+            },
         };
+        session.turn.set(Turn::Gave);
         match &mut frame {
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_mut() {
                     clean_trailers(trailers);
                 }
                 let bytes = length(frame);
-                this.underway.session.listener.moved(0, bytes);
+                session.listener.moved(0, bytes);
                 if let Some(pace) = &mut this.pace {
                     pace.spent(Side::Backend, bytes as usize);
                 }
@@ -244,8 +312,14 @@ impl Body for ResponseBody {
                     lease.state().gave(bytes);
                 }
             }
-            Some(Err(_)) => this.underway.session.outcome.set(Outcome::BackendBroke),
+            Some(Err(_)) => {
+                session.outcome.set(Outcome::BackendBroke);
+                this.underway.is_whole = true;
+            }
             None => this.ended = true,
+        }
+        if this.ended || this.is_end_stream() {
+            this.underway.release();
         }
         Poll::Ready(frame)
     }
@@ -253,25 +327,36 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Own(bytes) => bytes.is_none(),
-            Content::Passed(incoming) => incoming.is_end_stream(),
+            Content::Passed(incoming, left) => left.is_empty() && incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Content::Passed(incoming) => incoming.size_hint(),
+            Content::Passed(incoming, left) => longer(incoming.size_hint(), left.len() as u64),
         }
     }
 }
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if !self.ended && !self.is_end_stream() {
+        if self.ended || self.is_end_stream() {
+            self.underway.is_whole = true;
+        } else {
             // The rest of the answer is still on it.
             self.underway.connection = None;
         }
     }
+}
+
+fn longer(hint: SizeHint, by: u64) -> SizeHint {
+    let mut longer = SizeHint::new();
+    longer.set_lower(hint.lower().saturating_add(by));
+    if let Some(upper) = hint.upper() {
+        longer.set_upper(upper.saturating_add(by));
+    }
+    longer
 }
 
 fn length(frame: &Frame<Bytes>) -> u64 {

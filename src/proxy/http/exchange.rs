@@ -26,6 +26,11 @@ static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port"
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
+/// The most fields of a request.
+const FIELDS: usize = 100;
+const TOO_MANY: Refusal =
+    Refusal { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason: "there are more than 100 header fields" };
+
 /// Serves one request.
 pub(super) async fn serve(session: &Rc<Session>, request: Request<Incoming>) -> Response<ResponseBody> {
     let underway = Underway::new(session);
@@ -113,6 +118,10 @@ fn refuse(session: &Session, asker: &Asker, refusal: Refusal) -> Response<Bytes>
 
 /// The host that a request is for, `None` only when HTTP/1.0 names none.
 fn checked_host(session: &Session, parts: &Parts, fields: &Fields) -> Result<Option<Host>, Refusal> {
+    // Of HTTP/1 hyper takes no more either. Cookies may come in many fields, and become one.
+    if session.h2 && parts.headers.len() - fields.cookies.saturating_sub(1) > FIELDS {
+        return Err(TOO_MANY);
+    }
     let Some(authority) = head::check(parts, fields)? else { return Ok(None) };
     let mut last = session.host.borrow_mut();
     if let Some((known, host)) = &*last
@@ -143,7 +152,7 @@ pub(super) fn prepare(
     fields: &Fields,
     id: &HeaderValue,
 ) -> (Request<RequestBody>, Option<Upgrade>) {
-    let body = RequestBody::new(incoming, session);
+    let body = RequestBody::new(incoming, session, &parts.headers);
     let wanted = fields.asks_upgrade(&parts.headers).filter(|_| body.is_none());
     let upgrade =
         parts.extensions.remove::<OnUpgrade>().zip(wanted).map(|(client, protocol)| Upgrade { client, protocol });

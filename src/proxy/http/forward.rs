@@ -70,6 +70,8 @@ enum Failure {
     TooSlow,
     /// The client did not send the body that it promised.
     Client,
+    /// It sent it too slowly.
+    SlowBody,
 }
 
 impl Failure {
@@ -83,6 +85,7 @@ impl Failure {
             Self::Broke => (StatusCode::BAD_GATEWAY, "the backend broke off before it answered"),
             Self::TooSlow => (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time"),
             Self::Client => (StatusCode::BAD_REQUEST, "the body ended early"),
+            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "the body came too slowly"),
         };
         (status, reason, underway)
     }
@@ -181,8 +184,10 @@ pub(super) async fn forward(
     if let Some(spare) = spare {
         return deliver(session, &wish, &tried, *spare, upgrade, underway);
     }
-    if failure == Failure::Client {
-        session.outcome.set(Outcome::ClientGone);
+    match failure {
+        Failure::Client => session.outcome.set(Outcome::ClientGone),
+        Failure::SlowBody => session.outcome.set(Outcome::SlowBody),
+        _ => {}
     }
     Err(failure.answer(underway))
 }
@@ -296,7 +301,7 @@ async fn exchange(
     request: Request<RequestBody>,
     mut patience: Patience<'_>,
 ) -> Result<Response<Incoming>, Unanswered> {
-    let moved = request.body().moved();
+    let moved = request.body().upload();
     let mut seen = 0;
     let mut sending = pin!(connection.sender.try_send_request(request));
     let mut alarm = session.alarm(patience.next(patience.until - patience.limit));
@@ -323,9 +328,16 @@ async fn exchange(
     .await;
     session.keep_alarm(alarm);
     let sent = sent.map_err(|failure| Unanswered { failure, unsent: None })?;
+    if let (Some(upload), Ok(_)) = (&moved, &sent) {
+        upload.unhurried();
+    }
     sent.map_err(|mut error| {
         let unsent = error.take_message();
-        let failure = if error.error().is_user() { Failure::Client } else { Failure::Broke };
+        let failure = match moved {
+            Some(upload) if upload.is_slow() => Failure::SlowBody,
+            _ if error.error().is_user() => Failure::Client,
+            _ => Failure::Broke,
+        };
         Unanswered { failure, unsent }
     })
 }

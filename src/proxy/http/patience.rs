@@ -8,6 +8,9 @@
 //! While an answer is silent hyper reads nothing, and so would never learn that its client has left: when nothing was
 //! written between two firings, the stream is asked to look by itself, in the flush that hyper makes in every turn. A
 //! client that only closed its sending side gets one more round to take its answer.
+//!
+//! A socket that takes nothing more may still be emptied slowly, for its buffer is large. So it is what the client
+//! acknowledged that counts, not what the socket took: [`LEAST`] in each stall time.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -24,12 +27,10 @@ use super::session::Session;
 use crate::model::outcome::Outcome;
 use crate::net::socket::Presence;
 
-/// How long the head of a request may take from its first byte, and how long a new connection may stay silent.
-const HEAD: Duration = Duration::from_secs(10);
 /// How often a silent answer's client is looked after.
 const LOOK: Duration = Duration::from_secs(4);
-/// How long a connection may wait for its next request.
-const IDLE: Duration = Duration::from_secs(60);
+/// What a client must take of an answer in its time for that, in bytes.
+const LEAST: u64 = 1024;
 
 /// Watches one client connection.
 pub(super) struct Patience {
@@ -41,9 +42,11 @@ pub(super) struct Patience {
     // Reads and requests when nothing was under way last.
     rest: (u64, u64),
     head_since: Option<Instant>,
-    // Writes when the timer fired last, and since when none got through.
+    // Writes when the timer fired last; since when the client took too little, and what it had taken then.
     writes: u64,
-    stuck_since: Option<Instant>,
+    stuck: Option<(Instant, u64)>,
+    // The timer was armed because the socket takes nothing more.
+    alert: bool,
 }
 
 /// What moved on a stream. One thread alone writes it; it is shared because hyper wants its streams movable.
@@ -51,7 +54,10 @@ pub(super) struct Patience {
 pub(super) struct Traffic {
     reads: AtomicU64,
     writes: AtomicU64,
+    // The socket takes nothing more.
     blocked: AtomicBool,
+    // What the client had acknowledged when it was looked after last, in bytes.
+    taken: AtomicU64,
     // The stream shall look whether its client is still there.
     look: AtomicBool,
 }
@@ -60,21 +66,27 @@ impl Patience {
     /// Begins with a new connection. `heads`: whether bytes between requests begin a head.
     pub(super) fn new(session: &Session, traffic: Arc<Traffic>, heads: bool) -> Self {
         Self {
-            timer: Box::pin(sleep_until(session.quiet_since() + HEAD)),
+            timer: Box::pin(sleep_until(session.quiet_since() + session.limits.head)),
             registered: false,
             traffic,
             heads,
             rest: (0, 0),
             head_since: None,
             writes: 0,
-            stuck_since: None,
+            stuck: None,
+            alert: false,
         }
     }
 
     /// Looks after each turn of the connection. Ready when the client was silent for too long: `SlowHead` in the middle
-    /// of a head; `Idle` between requests, and when it takes nothing of an answer.
+    /// of a head; `Idle` between requests; `Stalled` when it takes nothing of an answer.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, session: &Session) -> Poll<Outcome> {
         self.note(session);
+        if self.traffic.is_blocked() && !self.alert {
+            // What it was armed for may be far away.
+            self.alert = true;
+            self.arm(Instant::now() + LOOK.min(session.limits.stall));
+        }
         loop {
             if !self.registered {
                 // Once after each arming; between, a look at a flag tells whether it fired.
@@ -84,23 +96,26 @@ impl Patience {
                 return Poll::Pending;
             }
             let now = Instant::now();
-            if !self.note_writes(now) && session.is_busy() {
+            let moved = self.note_writes(now);
+            self.alert = self.stuck.is_some();
+            if self.stuck.is_some() || (!moved && session.is_busy()) {
                 self.traffic.look.store(true, Relaxed);
                 // hyper has had its turn: one more, to flush.
                 cx.waker().wake_by_ref();
             }
-            let (end, outcome) = match (self.head_since, self.stuck_since) {
-                (Some(since), _) => (since + HEAD, Outcome::SlowHead),
-                (None, Some(since)) => (since + IDLE, Outcome::Idle),
+            let limits = &session.limits;
+            let (end, outcome) = match (self.head_since, self.stuck) {
+                (Some(since), _) => (since + limits.head, Outcome::SlowHead),
+                (None, Some((since, _))) => (since + limits.stall, Outcome::Stalled),
                 // Looked at often enough to see when writes began to be stuck.
                 (None, None) if session.is_busy() => (now + LOOK, Outcome::Idle),
-                (None, None) if session.requests() == 0 => (session.quiet_since() + HEAD, Outcome::Idle),
-                (None, None) => (session.quiet_since() + IDLE, Outcome::Idle),
+                (None, None) if session.requests() == 0 => (session.quiet_since() + limits.head, Outcome::Idle),
+                (None, None) => (session.quiet_since() + limits.keep_alive, Outcome::Idle),
             };
             if end <= now {
                 return Poll::Ready(outcome);
             }
-            self.arm(end);
+            self.arm(if self.stuck.is_some() { end.min(now + LOOK) } else { end });
         }
     }
 
@@ -117,20 +132,22 @@ impl Patience {
         } else if reads != self.rest.0 && self.head_since.is_none() {
             let now = Instant::now();
             self.head_since = Some(now);
-            self.arm(now + HEAD);
+            self.arm(now + session.limits.head);
         }
     }
 
-    /// Notes whether the client takes nothing although something waits to be written. True when something got through.
+    /// Notes whether the client takes too little although something waits to be written. True when the socket took
+    /// something since the last time.
     fn note_writes(&mut self, now: Instant) -> bool {
         let writes = self.traffic.writes.load(Relaxed);
-        if self.traffic.blocked.load(Relaxed) && writes == self.writes {
-            self.stuck_since.get_or_insert(now);
-        } else {
-            self.stuck_since = self.traffic.blocked.load(Relaxed).then_some(now);
-        }
         let moved = writes != self.writes;
         self.writes = writes;
+        let taken = self.traffic.taken.load(Relaxed);
+        self.stuck = match self.stuck {
+            _ if !self.traffic.is_blocked() => None,
+            Some((since, mark)) if !moved && taken < mark.saturating_add(LEAST) => Some((since, mark)),
+            _ => Some((now, taken)),
+        };
         moved
     }
 
@@ -147,12 +164,16 @@ pub(super) struct Watched<S> {
     pub(super) stream: S,
     traffic: Arc<Traffic>,
     half_closed: bool,
+    // Bytes that the socket took, in all.
+    written: u64,
+    // The kernel was told to let only so much wait.
+    bounded: bool,
 }
 
 impl<S> Watched<S> {
     /// Watches a stream.
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, traffic: Arc::default(), half_closed: false }
+        Self { stream, traffic: Arc::default(), half_closed: false, written: 0, bounded: false }
     }
 
     /// What moved, to be looked at while hyper owns the stream.
@@ -162,15 +183,9 @@ impl<S> Watched<S> {
 }
 
 impl Traffic {
-    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match &written {
-            Poll::Pending => self.blocked.store(true, Relaxed),
-            Poll::Ready(_) => {
-                self.blocked.store(false, Relaxed);
-                bump(&self.writes);
-            }
-        }
-        written
+    /// Whether the socket takes nothing more.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.load(Relaxed)
     }
 }
 
@@ -190,12 +205,34 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 }
 
 impl<S: Transport> Watched<S> {
-    /// Looks whether the client is still there, if it was told to.
+    fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Pending => {
+                self.traffic.blocked.store(true, Relaxed);
+                if !std::mem::replace(&mut self.bounded, true) {
+                    self.stream.bound_unsent();
+                }
+                self.look()?;
+            }
+            Poll::Ready(Ok(bytes)) => {
+                self.written += *bytes as u64;
+                self.traffic.blocked.store(false, Relaxed);
+                bump(&self.traffic.writes);
+            }
+            Poll::Ready(Err(_)) => {}
+        }
+        written
+    }
+
+    /// Looks whether the client is still there and what it took, if it was told to.
     fn look(&mut self) -> io::Result<()> {
         if !self.traffic.look.load(Relaxed) {
             return Ok(());
         }
         self.traffic.look.store(false, Relaxed);
+        if let Some(held) = self.stream.unacknowledged() {
+            self.traffic.taken.store(self.written.saturating_sub(held as u64), Relaxed);
+        }
         let presence = self.stream.presence();
         let waited = std::mem::replace(&mut self.half_closed, presence == Presence::HalfClosed);
         match presence {
@@ -209,7 +246,7 @@ impl<S: Transport> Watched<S> {
 impl<S: Transport> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.traffic.wrote(written)
+        self.wrote(written)
     }
 
     fn poll_write_vectored(
@@ -218,7 +255,7 @@ impl<S: Transport> AsyncWrite for Watched<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.traffic.wrote(written)
+        self.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {

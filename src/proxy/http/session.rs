@@ -6,21 +6,24 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::header::HeaderValue;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Tls;
+use super::calm::Budget;
 use super::clients::{Clients, Shelf};
+use super::streams::Turn;
 use super::tunnel::Tunnel;
 use crate::model::host::Host;
-use crate::model::intent::ListenerKey;
+use crate::model::intent::{ClientLimits, ListenerKey};
 use crate::model::live::ListenerState;
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::PoolPlan;
 use crate::net::proxy_protocol::Ends;
 use crate::proxy::announce::Told;
-use crate::proxy::limit::speed::Speed;
+use crate::proxy::limit::{self, speed::Speed};
 use crate::proxy::{Connection, Worker};
 
 /// One client connection.
@@ -47,6 +50,10 @@ pub(super) struct Session {
     pub(super) h2: bool,
     /// The authority of the last request and its host: most clients ask one host again and again.
     pub(super) host: RefCell<Option<(Box<str>, Host)>>,
+    /// How long it may take, and how much it may ask.
+    pub(super) limits: ClientLimits,
+    /// Where the stream that runs now is with its body.
+    pub(super) turn: Cell<Turn>,
     /// How the connection ended, if hyper finds nothing wrong.
     pub(super) outcome: Cell<Outcome>,
     /// Whether the client may still be sending a body that nobody reads when the connection ends.
@@ -63,6 +70,8 @@ pub(super) struct Session {
     under_way: Cell<u32>,
     uploading: RefCell<Option<Rc<Cell<bool>>>>,
     quiet_since: Cell<Instant>,
+    broken_off: Cell<Budget>,
+    flooded: Cell<bool>,
     alarm: Cell<Option<Pin<Box<Sleep>>>>,
 }
 
@@ -78,6 +87,7 @@ impl Session {
         let (proto, h2) = tls.as_ref().map_or(("http", false), |tls| ("https", tls.h2));
         let (authority, tls) = tls.map_or((None, None), |tls| (tls.name, tls.told));
         let id = [worker.draw(), worker.draw()];
+        let limits = limit::asked_of_client(&worker, &connection.key);
         let value = |text: String| HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
         Self {
             worker,
@@ -91,6 +101,8 @@ impl Session {
             port: value(connection.port.to_string()),
             h2,
             host: RefCell::default(),
+            limits,
+            turn: Cell::default(),
             outcome: Cell::new(Outcome::Done),
             lingers: Cell::new(false),
             tunnel: RefCell::default(),
@@ -102,6 +114,8 @@ impl Session {
             under_way: Cell::new(0),
             uploading: RefCell::default(),
             quiet_since: Cell::new(Instant::now()),
+            broken_off: Cell::new(Budget::BROKEN_OFF),
+            flooded: Cell::new(false),
             alarm: Cell::default(),
         }
     }
@@ -130,6 +144,43 @@ impl Session {
     pub(super) fn end(&self, now: Instant) {
         self.under_way.set(self.under_way.get().saturating_sub(1));
         self.quiet_since.set(now);
+    }
+
+    /// A request ended whole, or broken off by its client; with HTTP/2 the client may go on, and too many of those are a
+    /// flood.
+    pub(super) fn judge(&self, is_whole: bool) {
+        if !self.h2 {
+            return;
+        }
+        let mut budget = self.broken_off.get();
+        if is_whole {
+            budget.earn(1);
+        } else if !budget.spend(1, || self.clock()) {
+            self.flood();
+        }
+        self.broken_off.set(budget);
+    }
+
+    /// The client causes work that leads nowhere: nothing more is read of it.
+    pub(super) fn flood(&self) {
+        self.flooded.set(true);
+        self.outcome.set(Outcome::Flood);
+    }
+
+    /// Whether nothing more is to be read.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.flooded.get()
+    }
+
+    /// Whether the connection has carried as much as it may.
+    pub(super) fn is_worn(&self) -> bool {
+        let most = u64::from(self.limits.requests);
+        most > 0 && self.requests.get() >= most
+    }
+
+    /// The time that budgets go by. Reads the clock.
+    pub(super) fn clock(&self) -> Duration {
+        self.worker.epoch.elapsed()
     }
 
     /// Requests begun so far.

@@ -115,5 +115,5 @@ async fn a_client_that_takes_no_answers_is_given_up() {
         assert!(client.write_all(&requests).await.is_err());
     })
     .await;
-    assert_eq!((state.ended(Outcome::Idle), state.active()), (1, 0));
+    assert_eq!((state.ended(Outcome::Stalled), state.active()), (1, 0));
 }
