@@ -1,0 +1,123 @@
+//! What clients cost in memory, measured at the binary: the bounds that docs/limits.md names.
+
+use std::time::Duration;
+
+use crate::process::Process;
+use crate::raw::{CONTINUATION, END_HEADERS, END_STREAM, HEADERS, Raw, field, get};
+use crate::support::peer::{answer, ok};
+use crate::support::tls::Client;
+use crate::support::{Peer, Reply, Wire, eventually};
+
+const KIB: usize = 1024;
+const CONNECTIONS: usize = 300;
+
+/// A backend whose answers are large, or never come.
+async fn backend() -> Peer {
+    Peer::http(|request| match request.first_line().split(' ').nth(1).unwrap() {
+        "/hang" => Reply::Hang,
+        "/huge" => Reply::Send(answer("200 OK", &"x".repeat(8 * KIB * KIB))),
+        _ => ok("well"),
+    })
+    .await
+}
+
+/// How much more is resident than `before`, once that has grown no more for a while.
+async fn settled(process: &Process, before: usize) -> usize {
+    let mut last = 0;
+    loop {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let now = process.resident();
+        if now <= last + 64 * KIB {
+            return now.saturating_sub(before);
+        }
+        last = now;
+    }
+}
+
+#[tokio::test]
+async fn a_waiting_connection_costs_little() {
+    let peer = backend().await;
+    let process = Process::start(peer.address, "warn").await;
+    let before = process.resident();
+    let mut waiting = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut wire = Wire::to(process.http).await;
+        assert_eq!(wire.get("a.test", "/").await.status(), 200);
+        waiting.push(wire);
+    }
+    let each = settled(&process, before).await / CONNECTIONS;
+    println!("waiting HTTP/1 connection: {each} bytes");
+    assert!(each < 24 * KIB, "{each} bytes");
+
+    let client = Client::offering(&["http/1.1"]);
+    let before = process.resident();
+    let mut sealed = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut wire = Wire::new(client.connect(process.https, "a.test").await);
+        assert_eq!(wire.get("a.test", "/").await.status(), 200);
+        sealed.push(wire);
+    }
+    let each = settled(&process, before).await / CONNECTIONS;
+    println!("waiting HTTP/1 connection in TLS: {each} bytes");
+    assert!(each < 64 * KIB, "{each} bytes");
+}
+
+/// Sixty-four whole connections of HTTP/1 that take nothing.
+#[tokio::test]
+async fn a_deaf_connection_is_bounded() {
+    const DEAF: usize = 64;
+    let peer = backend().await;
+    let process = Process::start(peer.address, "warn").await;
+    let before = process.resident();
+    let mut deaf = Vec::new();
+    for _ in 0..DEAF {
+        let mut wire = Wire::to(process.http).await;
+        wire.send("GET /huge HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+        deaf.push(wire);
+    }
+    let each = settled(&process, before).await / DEAF;
+    println!("HTTP/1 connection that takes nothing: {each} bytes");
+    assert!(each < 512 * KIB, "{each} bytes");
+}
+
+/// A hundred streams, the window of each shut, all of whose answers are large.
+#[tokio::test]
+async fn streams_with_their_windows_shut_are_bounded() {
+    let peer = backend().await;
+    let process = Process::start(peer.address, "warn").await;
+    let before = process.resident();
+    let mut raw = Raw::connect(process.https, &[(4, 0)]).await;
+    for _ in 0..100 {
+        raw.request(END_STREAM, &get("/huge")).await.unwrap();
+    }
+    for _ in 0..100 {
+        raw.until(|head| head.kind == HEADERS).await.expect("a head");
+    }
+    let each = settled(&process, before).await / 100;
+    println!("stream whose window is shut: {each} bytes");
+    assert!(each < 256 * KIB, "{each} bytes");
+}
+
+/// A hundred requests with heads as large as they may be, none of which is ever answered.
+#[tokio::test]
+async fn large_heads_are_bounded() {
+    let peer = backend().await;
+    let process = Process::start(peer.address, "warn").await;
+    let before = process.resident();
+    let mut raw = Raw::connect(process.https, &[]).await;
+    let head = [get("/hang"), field("x-a", &"b".repeat(15_000)).repeat(4)].concat();
+    for _ in 0..100 {
+        let stream = raw.stream();
+        let (first, rest) = head.split_at(16 * KIB);
+        raw.frame(HEADERS, END_STREAM, stream, first).await.unwrap();
+        let mut rest = rest.chunks(16 * KIB).peekable();
+        while let Some(piece) = rest.next() {
+            let last = if rest.peek().is_none() { END_HEADERS } else { 0 };
+            raw.frame(CONTINUATION, last, stream, piece).await.unwrap();
+        }
+    }
+    eventually("all to be asked for", || (peer.requests().len() >= 100).then_some(())).await;
+    let each = settled(&process, before).await / 100;
+    println!("stream with a large head: {each} bytes");
+    assert!(each < 384 * KIB, "{each} bytes");
+}
