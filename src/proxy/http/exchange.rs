@@ -119,7 +119,7 @@ fn refuse(session: &Session, asker: &Asker, refusal: Refusal) -> Response<Bytes>
 /// The host that a request is for, `None` only when HTTP/1.0 names none.
 fn checked_host(session: &Session, parts: &Parts, fields: &Fields) -> Result<Option<Host>, Refusal> {
     // Of HTTP/1 hyper takes no more either. Cookies may come in many fields, and become one.
-    if session.h2 && parts.headers.len() - fields.cookies.saturating_sub(1) > FIELDS {
+    if session.h2 && parts.headers.len().saturating_sub(fields.cookies.saturating_sub(1)) > FIELDS {
         return Err(TOO_MANY);
     }
     let Some(authority) = head::check(parts, fields)? else { return Ok(None) };
