@@ -64,6 +64,7 @@ fn intent(routes: usize) -> Intent {
         sources: SourceRules::default(),
         essential: true,
         proxies: Vec::new(),
+        http: Default::default(),
         limits: Limits::default(),
         flow_idle: None,
         origin: origin.clone(),

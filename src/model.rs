@@ -13,6 +13,7 @@ pub mod intent;
 pub mod live;
 pub mod map;
 pub mod outcome;
+pub mod path;
 pub mod problem;
 pub mod route;
 pub mod secret;

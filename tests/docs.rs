@@ -178,6 +178,7 @@ fn pages_with_everything() -> Pages {
         strict_sni: false,
         essential: true,
         proxies: Vec::new(),
+        http: Default::default(),
         limits: Limits::default(),
         flow_idle: None,
         sources: SourceRules::default(),

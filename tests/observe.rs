@@ -60,6 +60,7 @@ fn listener(name: &str, protocol: Protocol, routes: &[(&str, &str, &str)]) -> Ar
         sources: SourceRules::default(),
         essential: true,
         proxies: Vec::new(),
+        http: Default::default(),
         limits: Limits::default(),
         flow_idle: None,
         origin: origin.clone(),

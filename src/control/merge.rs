@@ -143,7 +143,7 @@ fn unite<'f>(
                 return;
             }
             // Whole, without `..`: of a field that is added it must be said here what the union has. The name, the
-            // ranges, the limits and the origin are those of the first; what guards was compared above.
+            // ranges, the rules of HTTP, the limits and the origin are those of the first; what guards was compared above.
             let Listener {
                 name: _,
                 protocol: _,
@@ -153,6 +153,7 @@ fn unite<'f>(
                 essential,
                 sources: _,
                 proxies: _,
+                http: _,
                 limits: _,
                 flow_idle: _,
                 origin: _,
@@ -187,6 +188,14 @@ fn cannot_share(key: ListenerKey, held: &Listener, later: &Listener) -> Option<S
     if later.sources != held.sources && later.sources != Default::default() {
         return Some(format!(
             "asks for other source ranges on {address} than {}, which has it; choose another address or the same ranges",
+            held.origin
+        ));
+    }
+    // As with ranges: who asks for nothing of his own lives by the rules of who was first.
+    if later.http != held.http && later.http != Default::default() {
+        return Some(format!(
+            "asks for other paths or trusted_proxies on {address} than {}, which has it; choose another address or the \
+             same ones",
             held.origin
         ));
     }

@@ -178,6 +178,7 @@ fn tcp_listener() -> crate::model::intent::Listener {
         sources: SourceRules::default(),
         essential: true,
         proxies: Vec::new(),
+        http: Default::default(),
         limits: Limits::default(),
         flow_idle: None,
         origin: Origin::new("demo", "a"),

@@ -200,6 +200,7 @@ fn plan_listener(
         names,
         sources: SourceTable::new(&listener.sources),
         proxies: RangeSet::new(&listener.proxies),
+        trusted_proxies: RangeSet::new(&listener.http.trusted_proxies),
         tls,
         state: live.listener(&key),
         unrouted: live.serve(&ServeKey { listener: listener.name.clone(), pool: None }),

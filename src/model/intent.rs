@@ -19,6 +19,7 @@ use super::secret::Secret;
 
 mod client;
 pub mod filter;
+pub mod http;
 pub mod order;
 pub mod pool;
 pub mod sticky;
@@ -26,6 +27,7 @@ mod text;
 
 pub use client::ClientLimits;
 pub use filter::{Filters, Redirect};
+pub use http::HttpRules;
 pub use order::{Challenge, Order};
 pub use pool::{
     Admin, Agent, Backend, Balance, Ejection, Failings, NamedBackend, Pool, Probe, ProbeKind, ProxyVersion, Queue,
@@ -148,6 +150,8 @@ pub struct Listener {
     /// Sources whose connections begin with a PROXY protocol header, which names the client. Connections of others are
     /// closed unread. Empty: no header is expected of anyone.
     pub proxies: Vec<IpNet>,
+    /// How requests are taken (`http` and `https` only).
+    pub http: HttpRules,
     /// How much may come in.
     pub limits: Limits,
     /// How long a flow lives without a datagram in either direction (`udp` only). `None`: 60 s, and 10 s on port 53.

@@ -14,6 +14,7 @@ use super::host::{Host, HostPattern};
 use super::intent::{Action, PathMatch};
 use super::live::ServeState;
 use super::map::Map;
+use super::path::{PathRules, Slashes, normal};
 use super::problem::Origin;
 
 mod names;
@@ -33,6 +34,14 @@ pub struct Target {
     pub is_broken: bool,
     /// Who asked.
     pub origin: Origin,
+}
+
+impl Target {
+    /// Whether it makes no difference which of the two a request goes by.
+    fn does_the_same_as(&self, other: &Self) -> bool {
+        let asked = |target: &Self| target.filters.as_ref().map(|plan| plan.asked.clone());
+        self.action == other.action && self.is_broken == other.is_broken && asked(self) == asked(other)
+    }
 }
 
 /// All routes of one listener.
@@ -71,8 +80,8 @@ impl Matcher {
     /// Compiles a match; the error says what is wrong with an expression.
     pub fn new(path: &PathMatch) -> Result<Self, String> {
         match path {
-            PathMatch::Exact(path) => Ok(Self::Exact((**path).into())),
-            PathMatch::Prefix(path) => Ok(Self::Prefix((**path).into())),
+            PathMatch::Exact(path) => Ok(Self::Exact(form_of(path))),
+            PathMatch::Prefix(path) => Ok(Self::Prefix(form_of(path))),
             PathMatch::Regex(text) => regex::RegexBuilder::new(text)
                 .size_limit(EXPRESSION_BYTES)
                 .build()
@@ -80,6 +89,13 @@ impl Matcher {
                 .map_err(|error| format!("path expression {text:?} is not valid: {error}")),
         }
     }
+}
+
+/// A route's path in the form in which paths of requests come, however it is written. What has no such form stays, and
+/// matches nothing.
+fn form_of(path: &str) -> Box<str> {
+    let rules = PathRules { slashes: Slashes::Keep, ..PathRules::default() };
+    normal(path, &rules).map_or_else(|_| path.into(), |normal| normal.path.into())
 }
 
 impl RouteTable {
@@ -118,6 +134,14 @@ impl RouteTable {
             exact().or_else(wildcard)
         });
         by_host.or_else(|| self.any.find(path))
+    }
+
+    /// Whether a path leads where its other reading would: to the same pool by the same filters, or both nowhere.
+    pub fn agrees(&self, host: Option<&str>, path: &str, other: &str) -> bool {
+        match (self.find(host, path), self.find(host, other)) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one.does_the_same_as(other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
     }
 
     /// The one target of a listener that routes by nothing.

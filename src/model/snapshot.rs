@@ -3,6 +3,7 @@
 //! A swap stores one pointer. Whoever reads sees the old plan or the new one, never a mixture. Reads on data threads go
 //! through a [`Reader`], which costs one relaxed load while nothing changed.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use super::live::{
     AcmeState, AgentState, BackendState, ListenerState, NodeState, PoolState, ProbeState, Ramp, ServeState, SlotState,
 };
 use super::map::Map;
+use super::path::{self, NormalPath, PathFault};
 use super::route::{NameTable, RouteTable, Target};
 use super::source::{RangeSet, SourceTable};
 use super::tls::TlsPlan;
@@ -50,6 +52,8 @@ pub struct ListenerPlan {
     pub sources: SourceTable,
     /// Sources whose connections begin with a PROXY protocol header; none: nobody's do.
     pub proxies: RangeSet,
+    /// Proxies that are believed what they say of the client.
+    pub trusted_proxies: RangeSet,
     /// Certificates, for `https`.
     pub tls: Option<TlsPlan>,
     /// Live counters.
@@ -226,7 +230,7 @@ pub enum Decision {
 }
 
 impl Snapshot {
-    /// Decides for a request. `host` is lower-case and without port, `path` begins with `/` and has no query.
+    /// Decides for a request. `host` is lower-case and without port, `path` is in its normal form.
     pub fn decide(&self, key: &ListenerKey, host: Option<&str>, path: &str) -> Decision {
         let Some(listener) = self.listeners.get(key) else { return Decision::NoListener };
         // Before routes, which may redirect. Authorities ask in the clear.
@@ -237,6 +241,26 @@ impl Snapshot {
             None => Decision::NoRoute { unrouted: listener.unrouted.clone() },
             Some(target) => self.follow(target),
         }
+    }
+
+    /// The normal form of a path on a listener, and whether both its readings belong to routes that do the same.
+    ///
+    /// # Errors
+    /// What the listener's rules refuse.
+    pub fn normal<'p>(
+        &self,
+        key: &ListenerKey,
+        host: Option<&str>,
+        path: &'p str,
+    ) -> Result<(Cow<'p, str>, bool), PathFault> {
+        let listener = self.listeners.get(key);
+        let rules = listener.map(|plan| plan.intent.http.paths).unwrap_or_default();
+        let NormalPath { path, boldest } = path::normal(path, &rules)?;
+        let agrees = match (listener, &boldest) {
+            (Some(plan), Some(other)) => plan.routes.agrees(host, &path, other),
+            _ => true,
+        };
+        Ok((path, agrees))
     }
 
     /// Decides for a connection on a listener that routes by nothing.

@@ -27,7 +27,11 @@ impl SourceTable {
 
     /// Whether `client` may connect. An IPv4 client of an IPv6 socket (`::ffff:a.b.c.d`) is judged by its IPv4 address.
     pub fn admits(&self, client: SocketAddr) -> bool {
-        let ip = client.ip();
+        self.admits_ip(client.ip())
+    }
+
+    /// The same, of an address.
+    pub fn admits_ip(&self, ip: IpAddr) -> bool {
         !self.deny.contains(ip) && self.allow.as_ref().is_none_or(|allow| allow.contains(ip))
     }
 }

@@ -46,11 +46,13 @@ mod exchange;
 mod fields;
 mod filter;
 mod forward;
+mod forwarded;
 mod guarded;
 mod head;
 mod linger;
 mod path;
 mod patience;
+mod raw;
 mod replay;
 mod session;
 mod streams;
@@ -187,7 +189,8 @@ enum End {
 }
 
 async fn serve_h1<S: Transport>(session: &Rc<Session>, stream: S) -> End {
-    let stream = Watched::new(stream);
+    let stream = Watched::following_heads(stream);
+    session.watch(stream.traffic());
     let patience = Patience::new(session, stream.traffic(), true);
     let service = service_fn(|request| answer(session.clone(), request));
     let mut serving = http1::Builder::new()

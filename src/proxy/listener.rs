@@ -178,6 +178,7 @@ mod tests {
             strict_sni: false,
             essential: true,
             proxies: Vec::new(),
+            http: Default::default(),
             limits: Limits::default(),
             flow_idle: None,
             sources: SourceRules { allow: vec![], deny: vec![deny.parse().unwrap()] },

@@ -75,6 +75,7 @@ impl Asked {
             sources: SourceRules::default(),
             essential: true,
             proxies: Vec::new(),
+            http: Default::default(),
             limits: Limits::default(),
             flow_idle: None,
             origin: origin("listener"),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::model::intent::{
-    Action, Agent, Backend, Cert, CertName, ClientLimits, Ejection, Intent, Limits, Listener, ListenerKey,
+    Action, Agent, Backend, Cert, CertName, ClientLimits, Ejection, HttpRules, Intent, Limits, Listener, ListenerKey,
     NamedBackend, Order, PathMatch, Pool, PoolName, Probe, ProbeKind, Queue, Rate, Route, SourceRules, Sticky,
     StickyCookie, Timeouts, WhenDown,
 };
@@ -41,6 +41,7 @@ fn listener_of(key: &ListenerKey, listener: &Listener) -> Value {
         essential,
         sources: SourceRules { allow, deny },
         proxies,
+        http: HttpRules { paths, trusted_proxies },
         limits,
         flow_idle,
         origin,
@@ -55,6 +56,8 @@ fn listener_of(key: &ListenerKey, listener: &Listener) -> Value {
         "allow": ranges(allow),
         "deny": ranges(deny),
         "accept_proxy_protocol": ranges(proxies),
+        "paths": paths,
+        "trusted_proxies": ranges(trusted_proxies),
         "max_connections": connections,
         "per_source": {
             "connections": per_source,

@@ -34,6 +34,7 @@ fn listener(source: &str, protocol: Protocol, routes: Vec<Route>) -> Listener {
         sources: SourceRules::default(),
         essential: true,
         proxies: Vec::new(),
+        http: Default::default(),
         limits: Limits::default(),
         flow_idle: None,
         origin: Origin::new(source, "listener web"),
@@ -133,6 +134,21 @@ fn another_protocol_or_other_source_ranges_cannot_share_an_address() {
     assert_eq!(problems, []);
     assert_eq!(merged.listeners[&key(80)].sources, narrow);
     assert_eq!(merged.listeners[&key(80)].routes.len(), 2);
+}
+
+#[test]
+fn who_asks_nothing_of_http_lives_by_the_rules_of_who_was_first() {
+    let plain = on(80, listener("home", Protocol::Http, vec![route("home", "b.test", "/", "b")]));
+    let mut ruled = on(80, listener("file", Protocol::Http, vec![]));
+    let rules = &mut Arc::make_mut(ruled.listeners.get_mut(&key(80)).unwrap()).http;
+    rules.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    let rules = rules.clone();
+    let (merged, problems) = merge([&ruled, &plain]);
+    assert_eq!(problems, []);
+    assert_eq!((&merged.listeners[&key(80)].http, merged.listeners[&key(80)].routes.len()), (&rules, 1));
+    let (merged, problems) = merge([&plain, &ruled]);
+    assert_eq!(merged, merge([&plain]).0, "nobody is trusted on behalf of another");
+    assert!(reasons(&problems)[0].contains("other paths or trusted_proxies"));
 }
 
 #[test]

@@ -43,6 +43,7 @@ fn listener(protocol: Protocol, routes: Vec<Route>) -> Listener {
         sources: SourceRules::default(),
         essential: true,
         proxies: Vec::new(),
+        http: Default::default(),
         limits: Limits::default(),
         flow_idle: None,
         origin: origin("listener web"),

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use super::{
-    Action, Admin, Agent, Backend, Balance, Cert, CertName, ClientLimits, Ejection, Failings, Intent, Limits, Listener,
-    ListenerKey, NamedBackend, Order, PathMatch, Pool, Probe, ProbeKind, Protocol, ProxyVersion, Queue, Rate, Route,
-    SameSite, SourceRules, Sticky, StickyCookie, Timeouts, Transport, WhenDown,
+    Action, Admin, Agent, Backend, Balance, Cert, CertName, ClientLimits, Ejection, Failings, HttpRules, Intent,
+    Limits, Listener, ListenerKey, NamedBackend, Order, PathMatch, Pool, Probe, ProbeKind, Protocol, ProxyVersion,
+    Queue, Rate, Route, SameSite, SourceRules, Sticky, StickyCookie, Timeouts, Transport, WhenDown,
 };
+use crate::model::path::PathRules;
 
 // Values are taken apart whole, without `..`: a field that is added cannot be forgotten here.
 
@@ -21,13 +22,26 @@ impl fmt::Display for Intent {
 }
 
 fn write_listener(f: &mut fmt::Formatter<'_>, key: ListenerKey, listener: &Listener) -> fmt::Result {
-    let Listener { name, protocol, routes, certs, strict_sni, essential, sources, proxies, limits, flow_idle, origin } =
-        listener;
+    let Listener {
+        name,
+        protocol,
+        routes,
+        certs,
+        strict_sni,
+        essential,
+        sources,
+        proxies,
+        http,
+        limits,
+        flow_idle,
+        origin,
+    } = listener;
     writeln!(f, "listener {name} {protocol} {key}  # {origin}")?;
     let SourceRules { allow, deny } = sources;
     for (word, ranges) in [("allow", allow), ("deny", deny), ("proxies", proxies)] {
         write_ranges(f, word, ranges)?;
     }
+    write_http(f, http)?;
     write_limits(f, limits)?;
     if let Some(idle) = flow_idle {
         writeln!(f, "  flow_idle {idle:?}")?;
@@ -61,6 +75,14 @@ fn write_ranges(f: &mut fmt::Formatter<'_>, word: &str, ranges: &[ipnet::IpNet])
     write!(f, "  {word}")?;
     ranges.iter().try_for_each(|range| write!(f, " {range}"))?;
     writeln!(f)
+}
+
+fn write_http(f: &mut fmt::Formatter<'_>, http: &HttpRules) -> fmt::Result {
+    let HttpRules { paths, trusted_proxies } = http;
+    if *paths != PathRules::default() {
+        writeln!(f, "  paths {}", serde_json::to_string(paths).map_err(|_| fmt::Error)?)?;
+    }
+    write_ranges(f, "trusted_proxies", trusted_proxies)
 }
 
 fn write_limits(f: &mut fmt::Formatter<'_>, limits: &Limits) -> fmt::Result {

@@ -7,9 +7,10 @@ use serde::Serialize;
 use self::client::ClientTimes;
 use super::Asker;
 use crate::model::intent::{
-    self, Action, Agent, Cert, Ejection, Limits, PathMatch, ProbeKind, Queue, Rate, SourceRules, Sticky, Timeouts,
-    WhenDown,
+    self, Action, Agent, Cert, Ejection, HttpRules, Limits, PathMatch, ProbeKind, Queue, Rate, SourceRules, Sticky,
+    Timeouts, WhenDown,
 };
+use crate::model::path::PathRules;
 use crate::model::snapshot::{ListenerPlan, PoolPlan, Snapshot};
 use cookie::Cookie;
 
@@ -51,6 +52,10 @@ pub struct Listener<'s> {
     pub deny: Vec<String>,
     /// Ranges whose connections begin with a PROXY protocol header.
     pub accept_proxy_protocol: Vec<String>,
+    /// How paths are brought into their normal form.
+    pub paths: PathRules,
+    /// Proxies that are believed what they say of the client.
+    pub trusted_proxies: Vec<String>,
     /// Connections or flows open at once; 0: no limit.
     pub max_connections: u32,
     /// Those of one source open at once; 0: no limit.
@@ -259,6 +264,7 @@ impl<'s> Listener<'s> {
             essential,
             sources,
             proxies,
+            http: HttpRules { paths, trusted_proxies },
             limits,
             flow_idle,
             origin,
@@ -276,6 +282,8 @@ impl<'s> Listener<'s> {
             allow: ranges(allow),
             deny: ranges(deny),
             accept_proxy_protocol: ranges(proxies),
+            paths: *paths,
+            trusted_proxies: ranges(trusted_proxies),
             max_connections: *connections,
             per_source_connections: *per_source,
             per_source_rate: rate.map(|Rate { count, per }| PerTime { count, per_seconds: per.as_secs_f64() }),

@@ -8,10 +8,11 @@
 //! Several pools may serve one host with cookies of one name. A value therefore holds the tokens of several pools, and
 //! each pool adds its own to what is there.
 
+use std::net::IpAddr;
+
 use hyper::Request;
 use hyper::header::{self, HeaderMap, HeaderValue};
 
-use super::session::Session;
 use crate::model::balance::{Client, Kept, Tried, digest, token};
 use crate::model::intent::{Balance, SameSite, Sticky, StickyCookie};
 use crate::model::snapshot::PoolPlan;
@@ -27,9 +28,10 @@ pub(super) struct Wish {
     others: Vec<Box<str>>,
 }
 
-/// Reads what a request says of the backend it wants, and takes out what is not for the backend.
-pub(super) fn read<B>(session: &Session, pool: &PoolPlan, request: &mut Request<B>) -> Wish {
-    let mut client = Client::from(session.source);
+/// Reads what a request of the client at `source` says of the backend it wants, and takes out what is not for the
+/// backend.
+pub(super) fn read<B>(pool: &PoolPlan, source: IpAddr, request: &mut Request<B>) -> Wish {
+    let mut client = Client::from(source);
     client.hash = match &pool.intent.balance {
         Balance::HashUri => Some(digest::of_bytes(request.uri().path().as_bytes())),
         Balance::HashHeader(name) => request.headers().get(&**name).map(|value| digest::of_bytes(value.as_bytes())),

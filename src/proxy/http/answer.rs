@@ -1,5 +1,7 @@
 //! Answers that sluice makes itself: short, in plain text or JSON, with the request's id and no banner.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -14,6 +16,8 @@ pub(super) struct Asker {
     pub(super) id: HeaderValue,
     /// Whether JSON is preferred.
     pub(super) json: bool,
+    /// The address of who asks: the peer's, or what a trusted proxy says.
+    pub(super) client: IpAddr,
 }
 
 impl Asker {

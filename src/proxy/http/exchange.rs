@@ -4,27 +4,23 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Request, Response, StatusCode, Uri, Version};
 
-use super::answer::{Asker, X_REQUEST_ID, request_id};
+use super::answer::{Asker, request_id};
 use super::body::{RequestBody, ResponseBody, Underway};
 use super::fields::{Fields, Side};
 use super::filter::{Filtering, Leads, redirect};
 use super::forward::{Outgoing, Upgrade, forward};
+use super::forwarded::{self, Hop};
 use super::head::{self, Refusal};
+use super::path;
 use super::session::Session;
 use crate::model::host::Host;
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::Decision;
-
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// The most fields of a request.
 const FIELDS: usize = 100;
@@ -34,15 +30,20 @@ const TOO_MANY: Refusal =
 /// Serves one request.
 pub(super) async fn serve(session: &Rc<Session>, request: Request<Incoming>) -> Response<ResponseBody> {
     let underway = Underway::new(session);
-    let (parts, incoming) = request.into_parts();
-    let fields = Fields::of(&parts.headers, Side::Client);
+    let (mut parts, incoming) = request.into_parts();
+    let fields = Fields::of(&parts.headers, if session.trusted { Side::Proxy } else { Side::Client });
     let worker = &session.worker;
-    let asker = Asker { id: request_id([worker.draw(), worker.draw()]), json: fields.json };
+    let told_id = session.trusted.then(|| forwarded::id_of(&parts.headers)).flatten();
+    let id = told_id.unwrap_or_else(|| request_id([worker.draw(), worker.draw()]));
+    let asker = Asker { id, json: fields.json, client: session.client_of(&parts.headers) };
     let host = match checked_host(session, &parts, &fields) {
         Ok(host) => host,
         Err(refusal) => return own(refuse(session, &asker, refusal), underway),
     };
     let name = host.as_ref().map(Host::as_str);
+    if let Err(refusal) = path::normalize(session, name, &mut parts.uri) {
+        return own(refuse(session, &asker, refusal), underway);
+    }
     let (target, answer) = match worker.reader.read(|s| s.decide(&session.key, name, parts.uri.path())) {
         Decision::Forward { pool, target } => {
             let answer = match &target.filters {
@@ -52,8 +53,9 @@ pub(super) async fn serve(session: &Rc<Session>, request: Request<Incoming>) -> 
                     Box::pin(filtering.serve(Leads::To(pool), parts, incoming, &fields, underway)).await
                 }
                 None => {
-                    let (request, upgrade) = prepare(session, parts, incoming, &fields, &asker.id);
-                    match forward(session, pool, Outgoing { request, upgrade, underway }).await {
+                    let (request, upgrade) = prepare(session, parts, incoming, &fields, &asker);
+                    let client = asker.client;
+                    match forward(session, pool, Outgoing { request, upgrade, underway, client }).await {
                         Ok(response) => response,
                         Err((status, reason, underway)) => own(asker.answer(status, reason), underway),
                     }
@@ -118,6 +120,9 @@ fn refuse(session: &Session, asker: &Asker, refusal: Refusal) -> Response<Bytes>
 
 /// The host that a request is for, `None` only when HTTP/1.0 names none.
 fn checked_host(session: &Session, parts: &Parts, fields: &Fields) -> Result<Option<Host>, Refusal> {
+    if session.is_ambiguous() {
+        return Err(head::AMBIGUOUS);
+    }
     // Of HTTP/1 hyper takes no more either. Cookies may come in many fields, and become one.
     if session.h2 && parts.headers.len().saturating_sub(fields.cookies.saturating_sub(1)) > FIELDS {
         return Err(TOO_MANY);
@@ -150,7 +155,7 @@ pub(super) fn prepare(
     mut parts: Parts,
     incoming: Incoming,
     fields: &Fields,
-    id: &HeaderValue,
+    asker: &Asker,
 ) -> (Request<RequestBody>, Option<Upgrade>) {
     let body = RequestBody::new(incoming, session, &parts.headers);
     let wanted = fields.asks_upgrade(&parts.headers).filter(|_| body.is_none());
@@ -166,17 +171,16 @@ pub(super) fn prepare(
     if fields.cookies > 1 {
         join_cookies(headers);
     }
-    if !body.is_none() && fields.lengths + fields.codings == 0 {
+    if !body.is_none() && fields.lengths == 0 {
+        // In the one spelling, too, if the client said so itself.
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    if let Some(host) = headers.get(header::HOST).cloned() {
-        headers.insert(&X_FORWARDED_HOST, host);
+    let hop = Hop { peer: &session.client, proto: &session.proto, port: &session.port };
+    if session.trusted {
+        forwarded::tell_on(headers, hop, asker.client, &asker.id);
+    } else {
+        forwarded::tell(headers, hop, &asker.id);
     }
-    headers.insert(&X_FORWARDED_FOR, session.client.clone());
-    headers.insert(&X_FORWARDED_PROTO, session.proto.clone());
-    headers.insert(&X_FORWARDED_PORT, session.port.clone());
-    headers.insert(&X_REAL_IP, session.client.clone());
-    headers.insert(&X_REQUEST_ID, id.clone());
     if parts.uri.authority().is_some() {
         let path = parts.uri.path_and_query().cloned();
         parts.uri = path.map_or_else(Uri::default, Uri::from);

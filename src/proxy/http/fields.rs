@@ -8,6 +8,8 @@ use hyper::header::{self, HeaderName, HeaderValue};
 pub(super) enum Side {
     /// A request.
     Client,
+    /// A request by a proxy that is believed what it says of the client.
+    Proxy,
     /// An answer.
     Backend,
 }
@@ -49,6 +51,9 @@ impl Fields {
                 "te" => found.te = true,
                 "keep-alive" | "proxy-connection" => found.drop.push(name.clone()),
                 other if side == Side::Client && ends_here(other) => found.drop.push(name.clone()),
+                other if side == Side::Proxy && ends_here(other) && !is_said_right(other) => {
+                    found.drop.push(name.clone());
+                }
                 "proxy-authenticate" | "proxy-authentication-info" => found.drop.push(name.clone()),
                 _ => {}
             }
@@ -197,6 +202,11 @@ fn is_forwarding(name: &str) -> bool {
         || name.get(..FAMILY.len()).is_some_and(|start| is_spelling(start, FAMILY))
 }
 
+/// Whether it is one of the fields by which proxies tell of the client, spelled as it should be.
+fn is_said_right(name: &str) -> bool {
+    matches!(name, "forwarded" | "x-real-ip" | "x-request-id") || name.starts_with("x-forwarded-")
+}
+
 /// Whether a backend could take the field for one that frames the message, though it is spelled with `_` or `.`.
 fn is_framing_alias(name: &str) -> bool {
     const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
@@ -267,6 +277,22 @@ mod tests {
         for name in ["x-real-ipv6", "x-forwarded", "forwarded-by", "x-requested-with", "from"] {
             assert!(!is_forwarding(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed_what_it_spells_right() {
+        let mut headers = map(&[
+            ("forwarded", "for=192.0.2.7"),
+            ("proxy", "x"),
+            ("x-forwarded-for", "192.0.2.7"),
+            ("x-forwarded-prefix", "/x"),
+            ("x_forwarded_for", "6.6.6.6"),
+            ("x-forwarded_for", "6.6.6.6"),
+            ("x.real.ip", "6.6.6.6"),
+            ("x-request-id", "1"),
+        ]);
+        Fields::of(&headers, Side::Proxy).clean_request(&mut headers, false);
+        assert_eq!(names(&headers), ["forwarded", "x-forwarded-for", "x-forwarded-prefix", "x-request-id"]);
     }
 
     #[test]

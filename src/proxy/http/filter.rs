@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
+use tracing::debug;
 
 use super::answer::Asker;
 use super::body::{ResponseBody, Underway};
@@ -102,7 +103,8 @@ impl Filtering<'_> {
     /// Judges a request by its head: the fields that its backend is given beside its own, or the answer to a request
     /// that may not pass.
     async fn passes(&self, parts: &mut Parts, now: Duration) -> Result<HeaderMap, Response<Bytes>> {
-        if !self.plan.sources.admits(self.session.peer) {
+        if !self.plan.sources.admits_ip(self.asker.client) {
+            debug!(peer = %self.session.peer, client = %self.asker.client, "refused by the ranges of a route");
             return Err(self.asker.answer(StatusCode::FORBIDDEN, "this address may not use this route"));
         }
         rate::judge(self, parts, now)?;
@@ -123,7 +125,7 @@ impl Filtering<'_> {
         underway: Underway,
     ) -> Response<ResponseBody> {
         let pool = canary::choose(self, &parts, pool);
-        let (mut request, upgrade) = prepare(self.session, parts, incoming, fields, &self.asker.id);
+        let (mut request, upgrade) = prepare(self.session, parts, incoming, fields, self.asker);
         forward_auth::grant(&mut request, granted);
         if let Err(refusal) = rewrite::edit(self, &mut request) {
             return own(refusal, underway);
@@ -133,7 +135,7 @@ impl Filtering<'_> {
         }
         let is_over = body::limit(self, &mut request);
         let request = mirror::hear(self, request);
-        match forward(self.session, pool, Outgoing { request, upgrade, underway }).await {
+        match forward(self.session, pool, Outgoing { request, upgrade, underway, client: self.asker.client }).await {
             Ok(answer) => answer,
             Err((.., underway)) if is_over.is_some_and(|is_over| is_over.get()) => own(body::refusal(self), underway),
             Err((status, reason, underway)) => own(self.asker.answer(status, reason), underway),

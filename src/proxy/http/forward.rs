@@ -8,6 +8,7 @@
 //! and the client should not have to wait for the response timeout.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -46,6 +47,8 @@ pub(super) struct Outgoing {
     pub(super) upgrade: Option<Upgrade>,
     /// What it holds until its answer has ended.
     pub(super) underway: Underway,
+    /// Who asks, which picks may go by.
+    pub(super) client: IpAddr,
 }
 
 /// A switch of protocols that was asked for.
@@ -113,9 +116,9 @@ pub(super) async fn forward(
     mut pool: Arc<PoolPlan>,
     outgoing: Outgoing,
 ) -> Result<Response<ResponseBody>, Unserved> {
-    let Outgoing { mut request, upgrade, mut underway } = outgoing;
+    let Outgoing { mut request, upgrade, mut underway, client } = outgoing;
     underway.pool = Some(pool.state.clone());
-    let wish = affinity::read(session, &pool, &mut request);
+    let wish = affinity::read(&pool, client, &mut request);
     let is_whole = request.body().is_none();
     let replay = (is_whole && Reach::of(request.method()) != Reach::Nowhere)
         .then(|| Replay::of(&request, session.buffer.take()));
@@ -364,6 +367,10 @@ fn pass_on(
     }
     if parts.status != StatusCode::SWITCHING_PROTOCOLS {
         clean_response(&mut parts.headers, false);
+        if parts.status == StatusCode::NO_CONTENT {
+            // Has no body, whatever it says (RFC 9110 §8.6).
+            parts.headers.remove(header::CONTENT_LENGTH);
+        }
         return Ok(Response::from_parts(parts, ResponseBody::passed(incoming, underway)));
     }
     underway.connection = None;

@@ -5,7 +5,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Version, header};
 
 use super::fields::Fields;
-use super::path;
+use crate::model::path::PathFault;
 
 /// Why a request is not served.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -16,33 +16,38 @@ pub(super) struct Refusal {
     pub(super) reason: &'static str,
 }
 
-const fn bad(reason: &'static str) -> Refusal {
+/// A request that is malformed.
+pub(super) const fn bad(reason: &'static str) -> Refusal {
     Refusal { status: StatusCode::BAD_REQUEST, reason }
 }
 
 /// What is said of a host that is none.
 pub(super) const BAD_HOST: Refusal = bad("Host must be a name or an address, with a port or without");
 
+/// What is said of a head whose bytes could mean something else to others.
+pub(super) const AMBIGUOUS: Refusal =
+    bad("the request can be read in two ways: lines end in CR LF, and one field says how long the body is");
+
 /// The longest request target, in bytes.
 const TARGET: usize = 16 * 1024;
 
 /// Checks the head and gives the authority that the request names: host, and port if there is one. `None` only for
-/// HTTP/1.0, which need not name any. `Content-Length` with `Transfer-Encoding` in HTTP/1 never comes here: hyper drops
-/// the length, as RFC 9112 §6.3 says, and closes the connection after the answer.
+/// HTTP/1.0, which need not name any. The path is looked at later. What hyper hides of a head in HTTP/1, as
+/// `Content-Length` beside `Transfer-Encoding`, was looked for in its bytes: see `raw`.
 pub(super) fn check<'h>(parts: &'h Parts, fields: &Fields) -> Result<Option<&'h str>, Refusal> {
     if parts.method == Method::CONNECT {
         return Err(Refusal { status: StatusCode::METHOD_NOT_ALLOWED, reason: "CONNECT is not served here" });
+    }
+    // Its answer would show what proxies add to requests.
+    if parts.method == Method::TRACE {
+        return Err(Refusal { status: StatusCode::METHOD_NOT_ALLOWED, reason: "TRACE is not served here" });
     }
     if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > TARGET) {
         return Err(Refusal { status: StatusCode::URI_TOO_LONG, reason: "the request target is too long" });
     }
     check_framing(parts, fields)?;
-    let path = parts.uri.path();
-    if !path.starts_with('/') {
-        return Err(bad("the request target must be a path that begins with /"));
-    }
-    if path::has_dot_segment(path) {
-        return Err(bad("the path has dot segments; resolve them before asking"));
+    if !parts.uri.path().starts_with('/') {
+        return Err(bad(PathFault::Relative.reason()));
     }
     if parts.uri.scheme_str().is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
         return Err(bad("the scheme must be http or https"));
@@ -145,7 +150,7 @@ mod tests {
         assert_eq!(checked(|r| r.uri("ftp://a/").header("host", "a")), Err(400));
         assert_eq!(checked(|r| r.method("OPTIONS").uri("*").header("host", "a")), Err(400));
         assert_eq!(checked(|r| r.method("CONNECT").uri("a:1").header("host", "a:1")), Err(405));
-        assert_eq!(checked(|r| r.uri("/a/../b").header("host", "a")), Err(400));
+        assert_eq!(checked(|r| r.method("TRACE").uri("/").header("host", "a")), Err(405));
         assert_eq!(checked(|r| r.version(Version::HTTP_2).uri("/")), Err(400));
         let coding =
             |value: &'static str| checked(|r| r.uri("/").header("host", "a").header("transfer-encoding", value));

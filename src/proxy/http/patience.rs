@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Transport;
+use super::raw::RawHeads;
 use super::session::Session;
 use crate::model::outcome::Outcome;
 use crate::net::socket::Presence;
@@ -60,6 +61,8 @@ pub(super) struct Traffic {
     taken: AtomicU64,
     // The stream shall look whether its client is still there.
     look: AtomicBool,
+    // A head came that could mean something else to others.
+    ambiguous: AtomicBool,
 }
 
 impl Patience {
@@ -168,12 +171,19 @@ pub(super) struct Watched<S> {
     written: u64,
     // The kernel was told to let only so much wait.
     bounded: bool,
+    // Where HTTP/1 is spoken.
+    heads: Option<RawHeads>,
 }
 
 impl<S> Watched<S> {
     /// Watches a stream.
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, traffic: Arc::default(), half_closed: false, written: 0, bounded: false }
+        Self { stream, traffic: Arc::default(), half_closed: false, written: 0, bounded: false, heads: None }
+    }
+
+    /// Watches a stream of HTTP/1 and looks at the heads that come on it.
+    pub(super) fn following_heads(stream: S) -> Self {
+        Self { heads: Some(RawHeads::default()), ..Self::new(stream) }
     }
 
     /// What moved, to be looked at while hyper owns the stream.
@@ -187,6 +197,11 @@ impl Traffic {
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked.load(Relaxed)
     }
+
+    /// Whether a head came that could mean something else to others.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.ambiguous.load(Relaxed)
+    }
 }
 
 fn bump(count: &AtomicU64) {
@@ -195,10 +210,15 @@ fn bump(count: &AtomicU64) {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
         let before = into.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
-        if into.filled().len() > before {
-            bump(&self.traffic.reads);
+        ready!(Pin::new(&mut this.stream).poll_read(cx, into))?;
+        let new = into.filled().get(before..).unwrap_or_default();
+        if !new.is_empty() {
+            bump(&this.traffic.reads);
+            if this.heads.as_mut().is_some_and(|heads| !heads.follow(new)) {
+                this.traffic.ambiguous.store(true, Relaxed);
+            }
         }
         Poll::Ready(Ok(()))
     }

@@ -8,19 +8,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Tls;
 use super::calm::Budget;
 use super::clients::{Clients, Shelf};
+use super::forwarded;
+use super::patience::Traffic;
 use super::streams::Turn;
 use super::tunnel::Tunnel;
 use crate::model::host::Host;
 use crate::model::intent::{ClientLimits, ListenerKey};
 use crate::model::live::ListenerState;
 use crate::model::outcome::Outcome;
-use crate::model::snapshot::PoolPlan;
+use crate::model::snapshot::{ListenerPlan, PoolPlan};
 use crate::net::proxy_protocol::Ends;
 use crate::proxy::announce::Told;
 use crate::proxy::limit::{self, speed::Speed};
@@ -36,9 +39,9 @@ pub(super) struct Session {
     pub(super) listener: Arc<ListenerState>,
     /// How fast its bodies may go; `None`: as fast as they can.
     pub(super) speed: Option<Rc<Speed>>,
-    /// The client's address, which picks may go by.
+    /// The peer's address; who asks is told by [`Self::client_of`].
     pub(super) source: IpAddr,
-    /// The client's address and port.
+    /// The peer's address and port.
     pub(super) peer: SocketAddr,
     /// The client's address, made once, so that each request only counts a reference; like the next two.
     pub(super) client: HeaderValue,
@@ -46,6 +49,8 @@ pub(super) struct Session {
     pub(super) proto: HeaderValue,
     /// The port that the client connected to.
     pub(super) port: HeaderValue,
+    /// Whether it is a proxy that is believed what it says of the client. As with source ranges, judged once.
+    pub(super) trusted: bool,
     /// Whether HTTP/2 is spoken.
     pub(super) h2: bool,
     /// The authority of the last request and its host: most clients ask one host again and again.
@@ -66,6 +71,8 @@ pub(super) struct Session {
     pub(super) told: Told,
     /// Connections to backends that were told of this client, and so are no other's.
     own: OnceCell<Clients>,
+    // What moves on its stream, where HTTP/1 is spoken.
+    traffic: OnceCell<Arc<Traffic>>,
     requests: Cell<u64>,
     under_way: Cell<u32>,
     uploading: RefCell<Option<Rc<Cell<bool>>>>,
@@ -88,6 +95,8 @@ impl Session {
         let (authority, tls) = tls.map_or((None, None), |tls| (tls.name, tls.told));
         let id = [worker.draw(), worker.draw()];
         let limits = limit::asked_of_client(&worker, &connection.key);
+        let trusts = |plan: &Arc<ListenerPlan>| plan.trusted_proxies.contains(connection.peer.ip());
+        let trusted = worker.reader.read(|s| s.listeners.get(&connection.key).is_some_and(trusts));
         let value = |text: String| HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
         Self {
             worker,
@@ -110,6 +119,8 @@ impl Session {
             // No ALPN: backends are spoken to in HTTP/1.1, whatever the client speaks with us.
             told: Told { ends, authority, alpn: None, tls, id },
             own: OnceCell::new(),
+            traffic: OnceCell::new(),
+            trusted,
             requests: Cell::new(0),
             under_way: Cell::new(0),
             uploading: RefCell::default(),
@@ -132,6 +143,26 @@ impl Session {
     /// The second of a moment, counted alike on all threads.
     pub(super) fn second(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.worker.epoch).as_secs()
+    }
+
+    /// Notes what moves on its stream.
+    pub(super) fn watch(&self, traffic: Arc<Traffic>) {
+        // Once a connection.
+        let _ = self.traffic.set(traffic);
+    }
+
+    /// Whether a head came on it that could mean something else to others.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.traffic.get().is_some_and(|traffic| traffic.is_ambiguous())
+    }
+
+    /// Who asks: the peer, or whom a trusted proxy names.
+    pub(super) fn client_of(&self, headers: &HeaderMap) -> IpAddr {
+        let found = self.trusted.then(|| {
+            let walk = |plan: &Arc<ListenerPlan>| forwarded::client_of(headers, self.source, &plan.trusted_proxies);
+            self.worker.reader.read(|s| s.listeners.get(&self.key).map(walk))
+        });
+        found.flatten().unwrap_or(self.source)
     }
 
     /// A request began.

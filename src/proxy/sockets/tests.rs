@@ -14,6 +14,7 @@ fn snapshot(live: &Live, addresses: &[SocketAddr]) -> Snapshot {
         strict_sni: false,
         essential: true,
         proxies: Vec::new(),
+        http: Default::default(),
         limits: Limits::default(),
         flow_idle: None,
         sources: SourceRules::default(),

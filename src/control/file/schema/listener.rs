@@ -16,6 +16,7 @@ use crate::model::route::Matcher;
 mod acme;
 mod client;
 mod filters;
+mod http;
 mod limits;
 
 /// How many names an error lists.
@@ -41,6 +42,8 @@ impl Door<'_> {
             "allow",
             "deny",
             "accept_proxy_protocol",
+            "paths",
+            "trusted_proxies",
             "max_connections",
             "per_source",
             "bandwidth",
@@ -73,6 +76,7 @@ impl Door<'_> {
             },
             essential: true,
             proxies: self.proxies(protocol, &keys),
+            http: self.http_rules(protocol, &keys),
             limits: self.limits(protocol, &keys),
             flow_idle: self.flow_idle(protocol, &keys),
             origin,

@@ -9,6 +9,7 @@ use crate::model::intent::{Balance, ListenerKey, WhenDown};
 mod acme;
 mod client;
 mod filters;
+mod http;
 mod l4;
 
 /// Certificates are made, not read: any path that ends in `.crt` or `.key` is there.

@@ -124,6 +124,7 @@ impl Doors {
                     sources: SourceRules::default(),
                     essential: true,
                     proxies: Vec::new(),
+                    http: Default::default(),
                     limits: Limits::default(),
                     flow_idle: None,
                     origin: Origin::new(cluster.clone(), format!("ingress.{protocol}")),

@@ -119,6 +119,7 @@ fn listener(
         // Else a Service on a port that something else has would take the whole edge out of its rotation.
         essential: false,
         proxies: wishes.proxies.clone(),
+        http: Default::default(),
         limits: Limits { rate: wishes.rate, ..Limits::default() },
         flow_idle,
         origin: origin.clone(),

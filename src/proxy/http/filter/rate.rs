@@ -21,7 +21,7 @@ pub(super) fn judge(filtering: &Filtering<'_>, parts: &Parts, now: Duration) -> 
     };
     let asker = match value {
         Some(value) => Asker::Value(value.as_bytes()),
-        None => Asker::source(filtering.session.source),
+        None => Asker::source(filtering.asker.client),
     };
     rates.ask(asker, limit, now).map_err(|wait| {
         let mut answer = filtering.asker.answer(StatusCode::TOO_MANY_REQUESTS, "too many requests; come again later");

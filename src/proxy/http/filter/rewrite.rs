@@ -7,8 +7,8 @@ use hyper::{Request, Response, StatusCode, Uri};
 
 use super::Filtering;
 use crate::model::filter::PathPlan;
+use crate::model::path::{PathRules, Slashes, normal};
 use crate::proxy::http::body::RequestBody;
-use crate::proxy::http::path;
 
 /// By which backends know what to put before the links they make.
 static X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -31,10 +31,9 @@ pub(super) fn edit(filtering: &Filtering<'_>, request: &mut Request<RequestBody>
 }
 
 fn edited(uri: &Uri, edit: &PathPlan) -> Option<Uri> {
-    let path = edit.apply(uri.path());
-    if path::has_dot_segment(&path) {
-        return None;
-    }
+    // Slashes were merged where that is asked for.
+    let rules = PathRules { slashes: Slashes::Keep, ..PathRules::default() };
+    let path = normal(&edit.apply(uri.path()), &rules).ok()?.path.into_owned();
     let target = match uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path,
