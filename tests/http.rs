@@ -14,5 +14,9 @@ mod failures;
 mod forwarding;
 #[path = "http/refusals.rs"]
 mod refusals;
+#[path = "http/trusted.rs"]
+mod trusted;
 #[path = "http/upgrades.rs"]
 mod upgrades;
+#[path = "http/versions.rs"]
+mod versions;
