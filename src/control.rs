@@ -42,6 +42,7 @@ pub mod once;
 mod pace;
 pub mod pem;
 mod problems;
+mod roots;
 mod time;
 mod usual;
 
@@ -92,6 +93,7 @@ pub fn run(
     ready: &Ready,
     drain: drain::Watch,
 ) -> impl Future<Output = ()> + Send + use<> {
+    live.tls.trust_by(roots::of_system);
     Control::new(options, snapshots, live, ready).serve(drain)
 }
 

@@ -19,5 +19,6 @@ pub mod route;
 pub mod secret;
 pub mod snapshot;
 pub mod source;
+pub mod speech;
 pub mod tls;
 pub(crate) mod words;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::kube::spec::{Access, ClusterSpec};
 use super::kube::{Cluster, manifests};
 use super::merge::merge;
-use super::problems;
+use super::{problems, roots};
 use crate::model::compile::compile;
 use crate::model::intent::Intent;
 use crate::model::live::Live;
@@ -53,7 +53,9 @@ pub fn once(fragment: &Intent, clusters: &[ClusterSpec]) -> Result<Once, Vec<Str
         return Err(wrong);
     }
     let (intent, clashes) = merge(&fragments);
-    let (_, more) = compile(&intent, &Snapshot::default(), &Live::new(1));
+    let live = Live::new(1);
+    live.tls.trust_by(roots::of_system);
+    let (_, more) = compile(&intent, &Snapshot::default(), &live);
     let problems = problems::in_order(found.into_iter().chain(clashes).chain(more).collect());
     Ok(Once { intent, problems, left_out })
 }

@@ -46,6 +46,12 @@ pub enum PemError {
     /// The key cannot sign.
     #[error("the private key is of a kind that cannot be used; use ECDSA (P-256, P-384, P-521), Ed25519 or RSA")]
     BadKey,
+    /// The text for authorities has no certificate.
+    #[error("there is no certificate in it; it must hold those of authorities as PEM, each as -----BEGIN CERTIFICATE-----")]
+    NoAuthority,
+    /// A certificate cannot stand for an authority.
+    #[error("its certificate {0} cannot be used: {1}; give the certificate of whoever signed those of the backends")]
+    BadAuthority(usize, String),
     /// The key belongs to another certificate.
     #[error("the private key is not the certificate's; give the leaf first and its own key (is a renewal half done?)")]
     OtherKey,
@@ -64,6 +70,18 @@ pub fn parse(cert_pem: &[u8], key_pem: &[u8], origin: &Origin) -> Result<Cert, P
     let key = key_of(key_pem)?;
     check_pair(&chain, &key)?;
     Ok(Cert { names, key: Secret::new(key.secret_der()), not_after, origin: origin.clone(), chain })
+}
+
+/// Parses the certificates of authorities, as DER.
+pub fn authorities(pem: &[u8]) -> Result<Vec<Arc<[u8]>>, PemError> {
+    let mut authorities: Vec<Arc<[u8]>> = Vec::new();
+    for (number, section) in CertificateDer::pem_slice_iter(pem).enumerate() {
+        let der = section.map_err(|error| PemError::BrokenCert(in_words(&error)))?;
+        let bad = |error: rustls::Error| PemError::BadAuthority(number + 1, error.to_string());
+        rustls::RootCertStore::empty().add(der.clone()).map_err(bad)?;
+        authorities.push(der.as_ref().into());
+    }
+    if authorities.is_empty() { Err(PemError::NoAuthority) } else { Ok(authorities) }
 }
 
 fn check_pair(chain: &[Arc<[u8]>], key: &PrivateKeyDer<'_>) -> Result<(), PemError> {
@@ -176,6 +194,16 @@ mod tests {
         let cert = parse(text.as_bytes(), text.as_bytes(), &origin()).unwrap();
         assert_eq!(shown(&cert), ["a.test"]);
         assert_eq!(cert.chain.len(), 2);
+    }
+
+    #[test]
+    fn authorities_are_one_or_several() {
+        let ((one, key), (other, _)) = (made(&["a.test"]), made(&["b.test"]));
+        assert_eq!(authorities(format!("{one}{other}").as_bytes()).unwrap().len(), 2);
+        assert_eq!(authorities(key.as_bytes()), Err(PemError::NoAuthority));
+        assert!(matches!(authorities(one[..one.len() / 2].as_bytes()), Err(PemError::BrokenCert(_))));
+        let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(matches!(authorities(format!("{one}{bad}").as_bytes()), Err(PemError::BadAuthority(2, _))));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::problem::{Origin, Problem};
 use super::route::{Matcher, NameTable, RouteTable, Target};
 use super::snapshot::{BackendPlan, ListenerPlan, PoolPlan, Snapshot};
 use super::source::{RangeSet, SourceTable};
+use super::speech::SpeechPlan;
 use super::tls::TlsPlan;
 
 /// Compiles `intent`. `previous` lends what did not change, `live` the states.
@@ -29,6 +30,11 @@ pub fn compile(intent: &Intent, previous: &Snapshot, live: &Live) -> (Snapshot, 
         intent.pools.iter().map(|(name, pool)| (name.clone(), plan_pool(name, pool, previous, live))).collect();
     for pool in intent.pools.values() {
         check_pool(pool, &mut problems);
+    }
+    for plan in pools.values() {
+        if let Some(trouble) = plan.speech.as_ref().and_then(|speech| speech.trouble()) {
+            problems.push(Problem::new(&plan.intent.origin, format!("{trouble}; until then its requests get 503")));
+        }
     }
     let mut listeners = Map::with_capacity_and_hasher(intent.listeners.len(), Default::default());
     for (key, listener) in &intent.listeners {
@@ -56,9 +62,12 @@ fn key_of(backend: &Backend) -> BackendKey {
 }
 
 fn plan_pool(name: &PoolName, pool: &Arc<Pool>, previous: &Snapshot, live: &Live) -> Arc<PoolPlan> {
-    if let Some(same) = previous.pools.get(name).filter(|plan| plan.intent == *pool && plan.is_in_place()) {
+    let old = previous.pools.get(name);
+    let is_whole = |plan: &PoolPlan| plan.speech.as_ref().is_none_or(|speech| speech.trouble().is_none());
+    if let Some(same) = old.filter(|plan| plan.intent == *pool && plan.is_in_place() && is_whole(plan)) {
         return same.clone();
     }
+    let speech = SpeechPlan::of(&pool.speech, old.and_then(|plan| plan.speech.as_ref()), &live.tls);
     let newcomers = Newcomers::of(pool, previous.pools.get(name));
     let backends = pool.backends.iter().map(|backend| {
         let key = key_of(backend);
@@ -108,6 +117,7 @@ fn plan_pool(name: &PoolName, pool: &Arc<Pool>, previous: &Snapshot, live: &Live
             Some(Sticky::Cookie(cookie)) => Some(Tokens::new(name, cookie, &pool.backends)),
             None | Some(Sticky::Source { .. }) => None,
         },
+        speech,
         backends,
         state: live.pool(name),
     })

@@ -22,6 +22,7 @@ pub mod filter;
 pub mod http;
 pub mod order;
 pub mod pool;
+pub mod speech;
 pub mod sticky;
 mod text;
 
@@ -33,6 +34,7 @@ pub use pool::{
     Admin, Agent, Backend, Balance, Ejection, Failings, NamedBackend, Pool, Probe, ProbeKind, ProxyVersion, Queue,
     Timeouts, WhenDown,
 };
+pub use speech::Speech;
 pub use sticky::{SameSite, Sticky, StickyCookie};
 
 /// Everything that was asked, by one source or by all.

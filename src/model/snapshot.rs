@@ -20,6 +20,7 @@ use super::map::Map;
 use super::path::{self, NormalPath, PathFault};
 use super::route::{NameTable, RouteTable, Target};
 use super::source::{RangeSet, SourceTable};
+use super::speech::SpeechPlan;
 use super::tls::TlsPlan;
 
 /// Everything the data plane reads.
@@ -79,6 +80,8 @@ pub struct PoolPlan {
     pub table: Option<Maglev>,
     /// What names them in cookies, where clients keep their backend by one.
     pub tokens: Option<Tokens>,
+    /// How backends are spoken to; `None`: in HTTP/1.1 in the clear.
+    pub speech: Option<Arc<SpeechPlan>>,
     /// Live counters and the cursor.
     pub state: Arc<PoolState>,
 }

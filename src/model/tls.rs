@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{
@@ -25,7 +26,12 @@ pub struct TlsShared {
     tickets: Option<Arc<dyn ProducesTickets>>,
     sessions: Arc<dyn StoresServerSessions>,
     acme: Arc<AcmeState>,
+    system: OnceLock<Box<Authorities>>,
+    roots: OnceLock<Arc<RootCertStore>>,
 }
+
+/// Finds the authorities that this host trusts.
+type Authorities = dyn Fn() -> Vec<CertificateDer<'static>> + Send + Sync;
 
 impl TlsShared {
     pub(super) fn new(acme: Arc<AcmeState>) -> Self {
@@ -35,7 +41,39 @@ impl TlsShared {
             tickets: rustls::crypto::aws_lc_rs::Ticketer::new().ok(),
             sessions: ServerSessionMemoryCache::new(SESSIONS),
             acme,
+            system: OnceLock::new(),
+            roots: OnceLock::new(),
         }
+    }
+
+    /// Says once how the authorities are found that this host trusts; they are looked for when the first pool asks for
+    /// them, which may read files.
+    pub fn trust_by(&self, find: impl Fn() -> Vec<CertificateDer<'static>> + Send + Sync + 'static) {
+        let _ = self.system.set(Box::new(find));
+    }
+
+    /// The authorities that this host trusts.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub(super) fn system_roots(&self) -> Result<Arc<RootCertStore>, String> {
+        if let Some(roots) = self.roots.get() {
+            return Ok(roots.clone());
+        }
+        let mut roots = RootCertStore::empty();
+        // What is in a system's store and cannot be used is no fault of the pool's.
+        roots.add_parsable_certificates(self.system.get().map(|find| find()).unwrap_or_default());
+        if roots.is_empty() {
+            return Err("this host has no certificates of authorities to verify backends by; install ca-certificates, \
+                        or give tls.ca a file"
+                .to_owned());
+        }
+        Ok(self.roots.get_or_init(|| Arc::new(roots)).clone())
+    }
+
+    /// The cryptography.
+    pub(super) fn provider(&self) -> &Arc<CryptoProvider> {
+        &self.provider
     }
 }
 

@@ -7,6 +7,7 @@ use crate::model::intent::{
     NamedBackend, Order, PathMatch, Pool, PoolName, Probe, ProbeKind, Queue, Rate, Route, SourceRules, Sticky,
     StickyCookie, Timeouts, WhenDown,
 };
+use crate::model::intent::speech::BackendTls;
 use crate::model::problem::{Origin, Problem};
 
 // Values are taken apart whole, without `..`: a field that is added cannot be forgotten here.
@@ -115,6 +116,7 @@ fn pool_of(name: &PoolName, pool: &Pool) -> Value {
         slow_start,
         max_connections,
         queue: Queue { length, wait },
+        speech,
         send_proxy,
         timeouts,
         retries,
@@ -139,6 +141,8 @@ fn pool_of(name: &PoolName, pool: &Pool) -> Value {
         "slow_start": slow_start.as_secs_f64(),
         "max_connections": max_connections,
         "queue": { "length": length, "wait": wait.as_secs_f64() },
+        "protocol": speech.name(),
+        "tls": speech.tls.as_deref().map(tls_of),
         "send_proxy_protocol": send_proxy.map(|version| version.to_string()),
         "timeouts": {
             "connect": connect.as_secs_f64(),
@@ -169,6 +173,11 @@ fn sticky_of(sticky: &Sticky) -> Value {
             "has_key": key.is_some(),
         }),
     }
+}
+
+fn tls_of(tls: &BackendTls) -> Value {
+    let BackendTls { verify, name, identity } = tls;
+    json!({ "verify": verify.name(), "name": name.as_deref(), "client_certificate": identity.is_some() })
 }
 
 fn probe_of(probe: &Probe) -> Value {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Sticky;
+use super::speech::Speech;
 use crate::model::problem::Origin;
 
 /// Backends that serve the same thing, and how to choose among them.
@@ -26,6 +27,8 @@ pub struct Pool {
     pub max_connections: u32,
     /// Where connections wait that no backend takes for its limit.
     pub queue: Queue,
+    /// What is spoken to backends by listeners that speak HTTP.
+    pub speech: Speech,
     /// Which PROXY protocol header tells backends who the client is.
     pub send_proxy: Option<ProxyVersion>,
     /// How long each step may take.
@@ -62,6 +65,7 @@ impl Pool {
             slow_start: Duration::ZERO,
             max_connections: 0,
             queue: Queue::default(),
+            speech: Speech::PLAIN,
             send_proxy: None,
             timeouts: Timeouts::default(),
             retries: 2,

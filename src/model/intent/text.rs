@@ -3,9 +3,7 @@
 use std::fmt;
 
 use super::{
-    Action, Admin, Agent, Backend, Balance, Cert, CertName, ClientLimits, Ejection, Failings, HttpRules, Intent,
-    Limits, Listener, ListenerKey, NamedBackend, Order, PathMatch, Pool, Probe, ProbeKind, Protocol, ProxyVersion,
-    Queue, Rate, Route, SameSite, SourceRules, Sticky, StickyCookie, Timeouts, Transport, WhenDown,
+    Action, Admin, Agent, Backend, Balance, Cert, CertName, ClientLimits, Ejection, Failings, HttpRules, Intent, Limits, Listener, ListenerKey, NamedBackend, Order, PathMatch, Pool, Probe, ProbeKind, Protocol, ProxyVersion, Queue, Rate, Route, SameSite, SourceRules, Speech, Sticky, StickyCookie, Timeouts, Transport, WhenDown,
 };
 use crate::model::path::PathRules;
 
@@ -139,6 +137,7 @@ fn write_pool(f: &mut fmt::Formatter<'_>, name: &str, pool: &Pool) -> fmt::Resul
         slow_start,
         max_connections,
         queue,
+        speech,
         send_proxy,
         timeouts,
         retries,
@@ -165,6 +164,9 @@ fn write_pool(f: &mut fmt::Formatter<'_>, name: &str, pool: &Pool) -> fmt::Resul
     }
     if *when_down == WhenDown::Refuse {
         write!(f, " when_down refuse")?;
+    }
+    if *speech != Speech::PLAIN {
+        write!(f, " speaks {speech}")?;
     }
     if let Some(version) = send_proxy {
         write!(f, " send_proxy {version}")?;

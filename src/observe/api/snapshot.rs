@@ -154,6 +154,10 @@ pub struct Pool<'s> {
     pub queue_length: u32,
     /// Seconds one may wait.
     pub queue_wait_seconds: f64,
+    /// What is spoken to backends: `http`, `https`, `h2c` or `h2`.
+    pub protocol: &'static str,
+    /// How TLS is spoken to backends; null: it is not.
+    pub tls: Option<BackendTls<'s>>,
     /// The PROXY protocol header sent to backends: `v1`, `v2` or null.
     pub send_proxy_protocol: Option<String>,
     /// Seconds to open a connection.
@@ -180,6 +184,17 @@ pub struct Pool<'s> {
     pub names: Vec<String>,
     /// Who asked.
     pub origin: Asker<'s>,
+}
+
+/// TLS to backends.
+#[derive(Debug, Serialize)]
+pub struct BackendTls<'s> {
+    /// Whose word on certificates is taken: `none`, `system` or `ca`.
+    pub verify: &'static str,
+    /// The name asked for, where not the backend's address.
+    pub name: Option<&'s str>,
+    /// Whether a certificate of ours is shown.
+    pub client_certificate: bool,
 }
 
 /// How backends are checked.
@@ -329,6 +344,7 @@ impl<'s> Pool<'s> {
             slow_start,
             max_connections,
             queue: Queue { length, wait },
+            speech,
             send_proxy,
             timeouts,
             retries,
@@ -362,6 +378,8 @@ impl<'s> Pool<'s> {
             max_connections: *max_connections,
             queue_length: *length,
             queue_wait_seconds: wait.as_secs_f64(),
+            protocol: speech.name(),
+            tls: speech.tls.as_deref().map(BackendTls::of),
             send_proxy_protocol: send_proxy.map(|version| version.to_string()),
             connect_timeout_seconds: connect.as_secs_f64(),
             response_timeout_seconds: response.as_secs_f64(),
@@ -386,6 +404,13 @@ impl<'s> Backend<'s> {
     fn of(backend: &'s intent::Backend) -> Self {
         let intent::Backend { address, instance, node, weight, admin, backup } = backend;
         Self { address: *address, instance, node, weight: *weight, admin: admin.to_string(), backup: *backup }
+    }
+}
+
+impl<'s> BackendTls<'s> {
+    fn of(tls: &'s intent::speech::BackendTls) -> Self {
+        let intent::speech::BackendTls { verify, name, identity } = tls;
+        Self { verify: verify.name(), name: name.as_deref(), client_certificate: identity.is_some() }
     }
 }
 

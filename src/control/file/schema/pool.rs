@@ -15,6 +15,7 @@ mod backends;
 mod care;
 mod choice;
 mod retries;
+mod speech;
 
 const RETRIES: RangeInclusive<i64> = 0..=10;
 /// More connections than that to one backend, or in one queue, are no limit.
@@ -46,6 +47,7 @@ impl Door<'_> {
             "ejection",
             "max_connections",
             "probe",
+            "protocol",
             "queue",
             "retries",
             "retry_budget",
@@ -54,6 +56,7 @@ impl Door<'_> {
             "slow_start",
             "sticky",
             "timeouts",
+            "tls",
             "when_down",
         ];
         let Some(keys) = self.faults.keys(node, &known, &[]) else { return };
@@ -109,6 +112,7 @@ impl Door<'_> {
                 self.faults.add(keys.at, format!("{path}: has no backends; add backends: [192.0.2.7:8080]"));
             }
         }
+        self.speech(&keys, pool);
     }
 
     fn queue(&mut self, node: &Node, queue: &mut Queue) {

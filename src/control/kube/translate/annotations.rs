@@ -14,7 +14,7 @@ use crate::control::hsts;
 use crate::control::kube::objects::{Meta, OURS};
 use crate::control::kube::spec::Reach;
 use crate::model::intent::filter::{FieldEdits, Filters, Hsts, PathEdit, RateKey, RequestRate};
-use crate::model::intent::{Balance, Pool, Probe, ProbeKind, ProxyVersion, Rate, SourceRules, Sticky};
+use crate::model::intent::{Balance, Pool, Probe, ProbeKind, ProxyVersion, Rate, SourceRules, Speech, Sticky};
 
 mod edits;
 mod values;
@@ -69,6 +69,7 @@ pub struct PoolWishes {
     /// `idle-timeout`: of connections, and of flows.
     pub idle: Option<Duration>,
     balance: Option<Balance>,
+    speech: Option<Speech>,
     // The inner `None`: not, whatever the Service says.
     sticky: Option<Option<Sticky>>,
     // The inner `None`: no probe at all.
@@ -115,6 +116,7 @@ impl PoolWishes {
             reach: self.reach.or(base.reach),
             balance: self.balance.clone().or_else(|| base.balance.clone()),
             sticky: self.sticky.clone().or_else(|| base.sticky.clone()),
+            speech: self.speech.clone().or_else(|| base.speech.clone()),
             probe: self.probe.clone().or_else(|| base.probe.clone()),
             probe_interval: self.probe_interval.or(base.probe_interval),
             connect: self.connect.or(base.connect),
@@ -130,6 +132,9 @@ impl PoolWishes {
 
     /// Makes a pool as wished, where it is not as it should be already.
     pub fn apply(&self, pool: &mut Pool) {
+        if let Some(speech) = &self.speech {
+            pool.speech = speech.clone();
+        }
         if let Some(balance) = &self.balance {
             pool.balance = balance.clone();
         }
@@ -269,7 +274,7 @@ impl Reader {
             "accept-proxy-protocol" => wishes.proxies = values::ranges(value)?,
             "address" => wishes.address = Some(values::address(value)?),
             "allow-source-ranges" => wishes.allow = values::ranges(value)?,
-            "backend-protocol" => values::one_of(value, &[("http", ())])?,
+            "backend-protocol" => wishes.pool.speech = Some(values::speech(value)?),
             "balance" => wishes.pool.balance = Some(values::balance(value)?),
             "connect-timeout" => wishes.pool.connect = Some(values::duration(value, "10ms", "5m")?),
             "deny-source-ranges" => wishes.deny = values::ranges(value)?,

@@ -219,19 +219,6 @@ fn pool(draft: &mut Draft<'_>, asker: &Asker<'_>, backend: &IngressBackend) -> P
         draft.problem(&asker.origin, format!("service/{name} has no TCP port {label}; it has {have}"));
         return empty(draft, missing(name), &asker.origin);
     };
-    match port.app_protocol.as_deref() {
-        Some("https" | "HTTPS") => {
-            // Sending in the clear what is meant to be sealed is worse than not sending it.
-            draft.problem(&asker.origin, format!("service/{name}: appProtocol https is not served by this version"));
-            return refused(draft, asker);
-        }
-        Some(other @ ("kubernetes.io/h2c" | "grpc")) => {
-            let reason =
-                format!("service/{name}: appProtocol {other} is not served by this version; HTTP/1.1 is spoken");
-            draft.problem(&asker.origin, reason);
-        }
-        _ => {}
-    }
     let Some(base) = draft.wishes_of(name, service) else {
         return empty(draft, missing(name), &asker.origin);
     };

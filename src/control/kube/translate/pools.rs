@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::control::kube::objects::service::Service;
 use crate::control::kube::objects::{Kind, ObjectName};
 use crate::control::usual;
-use crate::model::intent::{Pool, PoolName, Sticky, WhenDown};
+use crate::model::intent::{Pool, PoolName, Speech, Sticky, WhenDown};
 use crate::model::secret::Secret;
 
 use super::{Draft, endpoints, reach};
@@ -25,6 +25,7 @@ pub(super) fn pools(draft: &mut Draft<'_>) -> BTreeMap<PoolName, Arc<Pool>> {
         let mut pool = Pool::new(wanted.origin.clone());
         pool.probe = usual::probe(wanted.port.transport());
         pool.sticky = affinity(draft, wanted.name, wanted.service);
+        pool.speech = speech(wanted.port.app_protocol.as_deref());
         wanted.wishes.apply(&mut pool);
         if let Some(Sticky::Cookie(cookie)) = &mut pool.sticky {
             // Given by chance, the same for every sluice that asks, and seen by nobody outside.
@@ -40,6 +41,16 @@ pub(super) fn pools(draft: &mut Draft<'_>) -> BTreeMap<PoolName, Arc<Pool>> {
         pools.insert(name, Arc::new(pool));
     }
     pools
+}
+
+/// What `appProtocol` says that the pods speak, where it is HTTP: names of Kubernetes' own and those in use. What listens
+/// for bytes alone passes them on as they are.
+fn speech(app_protocol: Option<&str>) -> Speech {
+    match app_protocol {
+        Some("kubernetes.io/h2c" | "h2c" | "grpc") => Speech::H2C,
+        Some("https" | "HTTPS" | "kubernetes.io/wss") => Speech::https_unverified(),
+        _ => Speech::PLAIN,
+    }
 }
 
 /// What `spec.sessionAffinity` asks for, wherever the Service's pods are served.

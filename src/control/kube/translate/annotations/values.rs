@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::control::{affinity, amount, time, usual};
-use crate::model::intent::{Balance, ProbeKind, Rate, Sticky};
+use crate::model::intent::{Balance, ProbeKind, Rate, Speech, Sticky};
 
 /// One of some words.
 pub(super) fn one_of<T: Copy>(value: &str, known: &[(&str, T)]) -> Result<T, String> {
@@ -47,6 +47,17 @@ pub(super) fn sticky(value: &str) -> Result<Option<Sticky>, String> {
             .map(|cookie| Some(Sticky::Cookie(cookie)))
             .ok_or_else(|| "it is source, cookie:NAME or none".to_owned()),
     }
+}
+
+/// What is spoken to backends. Of certificates nothing can be said in a word, so any is taken.
+pub(super) fn speech(value: &str) -> Result<Speech, String> {
+    const HTTPS: &str = "https";
+    let known = [("http", Speech::PLAIN.name()), (HTTPS, HTTPS), ("h2c", "h2c"), ("grpc", "h2c")];
+    Ok(match one_of(value, &known)? {
+        HTTPS => Speech::https_unverified(),
+        "h2c" => Speech::H2C,
+        _ => Speech::PLAIN,
+    })
 }
 
 /// A whole number within bounds.
