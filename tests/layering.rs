@@ -25,7 +25,7 @@ const LAW: [(&str, &[&str]); 11] = [
 const FOR_ALL: [&str; 2] = ["drain", "ready"];
 
 /// Crates (and `unsafe`) that may be named under these paths alone.
-const HOMES: [(&str, &[&str]); 19] = [
+const HOMES: [(&str, &[&str]); 18] = [
     ("unsafe", &["net.rs", "net/"]),
     ("libc::", &["net.rs", "net/"]),
     ("socket2::", &["net.rs", "net/"]),
@@ -40,7 +40,6 @@ const HOMES: [(&str, &[&str]); 19] = [
     ("instant_acme::", &["control/acme/"]),
     ("rcgen::", &["control/acme/"]),
     ("tokio_rustls::", &["health/", "proxy/"]),
-    ("h2::", &["proxy/http/"]),
     ("rustls_native_certs::", &["control/roots.rs"]),
     ("prometheus::", &["observe/"]),
     ("clap::", &["cli.rs", "cli/"]),

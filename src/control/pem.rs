@@ -47,7 +47,9 @@ pub enum PemError {
     #[error("the private key is of a kind that cannot be used; use ECDSA (P-256, P-384, P-521), Ed25519 or RSA")]
     BadKey,
     /// The text for authorities has no certificate.
-    #[error("there is no certificate in it; it must hold those of authorities as PEM, each as -----BEGIN CERTIFICATE-----")]
+    #[error(
+        "there is no certificate in it; it must hold those of authorities as PEM, each as -----BEGIN CERTIFICATE-----"
+    )]
     NoAuthority,
     /// A certificate cannot stand for an authority.
     #[error("its certificate {0} cannot be used: {1}; give the certificate of whoever signed those of the backends")]

@@ -64,9 +64,11 @@ impl TlsShared {
         // What is in a system's store and cannot be used is no fault of the pool's.
         roots.add_parsable_certificates(self.system.get().map(|find| find()).unwrap_or_default());
         if roots.is_empty() {
-            return Err("this host has no certificates of authorities to verify backends by; install ca-certificates, \
+            return Err(
+                "this host has no certificates of authorities to verify backends by; install ca-certificates, \
                         or give tls.ca a file"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         Ok(self.roots.get_or_init(|| Arc::new(roots)).clone())
     }

@@ -54,10 +54,13 @@ mod path;
 mod patience;
 mod raw;
 mod replay;
+mod rewind;
 mod session;
 mod streams;
+mod trunks;
 mod tunnel;
 mod upload;
+mod version;
 
 pub(super) use clients::Clients;
 

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
+use crate::model::intent::speech::BackendTls;
 use crate::model::intent::{
     Action, Agent, Backend, Cert, CertName, ClientLimits, Ejection, HttpRules, Intent, Limits, Listener, ListenerKey,
     NamedBackend, Order, PathMatch, Pool, PoolName, Probe, ProbeKind, Queue, Rate, Route, SourceRules, Sticky,
     StickyCookie, Timeouts, WhenDown,
 };
-use crate::model::intent::speech::BackendTls;
 use crate::model::problem::{Origin, Problem};
 
 // Values are taken apart whole, without `..`: a field that is added cannot be forgotten here.

@@ -13,8 +13,9 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::CONTENT_TYPE;
 use tokio::time::Instant;
 
-use super::clients::Borrowed;
+use super::clients::Lent;
 use super::fields::clean_trailers;
+use super::rewind::{self, Rewind};
 use super::session::Session;
 use super::streams::Turn;
 use super::upload::Upload;
@@ -30,7 +31,7 @@ pub(super) struct RequestBody(Option<Flow>);
 
 #[derive(Debug)]
 struct Flow {
-    incoming: Incoming,
+    source: Source,
     listener: Arc<ListenerState>,
     backend: Option<Arc<BackendState>>,
     upload: Rc<Upload>,
@@ -41,8 +42,8 @@ struct Flow {
 }
 
 /// How large a body may be.
-#[derive(Debug)]
-struct Limit {
+#[derive(Clone, Debug)]
+pub(super) struct Limit {
     left: u64,
     // Whether it was larger.
     over: Rc<Cell<bool>>,
@@ -71,21 +72,97 @@ pub(super) enum BodyError {
     Slow,
 }
 
+/// Where the bytes come from.
+#[derive(Debug)]
+enum Source {
+    /// The client.
+    Client(Incoming),
+    /// The client, or what is kept of what it sent before.
+    Kept(rewind::Reader),
+    /// Nowhere.
+    Nothing,
+}
+
+impl Source {
+    /// The next frame, and whether it came of the client just now.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<rewind::Read> {
+        match self {
+            Self::Client(incoming) => {
+                Pin::new(incoming).poll_frame(cx).map(|frame| frame.map(|frame| frame.map(|frame| (frame, true))))
+            }
+            Self::Kept(reader) => reader.poll(cx),
+            Self::Nothing => Poll::Ready(None),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Client(incoming) => incoming.size_hint(),
+            Self::Kept(reader) => reader.size_hint(),
+            Self::Nothing => SizeHint::with_exact(0),
+        }
+    }
+
+    /// It is wrong, and so the client's doing that it ends.
+    fn give_up(&self) {
+        if let Self::Kept(reader) = self {
+            reader.give_up();
+        }
+    }
+
+    fn is_end(&self) -> bool {
+        match self {
+            Self::Client(incoming) => incoming.is_end_stream(),
+            Self::Kept(reader) => reader.is_end(),
+            Self::Nothing => true,
+        }
+    }
+}
+
+impl Flow {
+    fn of(source: Source, upload: Rc<Upload>, session: &Session) -> Self {
+        let flows = Rc::new(Cell::new(true));
+        session.upload(flows.clone());
+        let listener = session.listener.clone();
+        let pace = session.speed.as_ref().map(Speed::pace);
+        Self { source, listener, backend: None, upload, watch: None, flows, pace, limit: None }
+    }
+}
+
 impl RequestBody {
     /// The body of a request of this client.
     pub(super) fn new(incoming: Incoming, session: &Session, headers: &HeaderMap) -> Self {
         if incoming.is_end_stream() {
             return Self(None);
         }
-        let flows = Rc::new(Cell::new(true));
-        session.upload(flows.clone());
-        let listener = session.listener.clone();
-        let pace = session.speed.as_ref().map(Speed::pace);
         let upload = Rc::new(Upload::new(session.limits.body));
         if headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
             upload.unhurried();
         }
-        Self(Some(Flow { incoming, listener, backend: None, upload, watch: None, flows, pace, limit: None }))
+        Self(Some(Flow::of(Source::Client(incoming), upload, session)))
+    }
+
+    /// A body from its beginning again; `None` when it cannot be had any more.
+    pub(super) fn again(rewind: &Rewind, session: &Session) -> Option<Self> {
+        let mut flow = Flow::of(Source::Kept(rewind.again()?), rewind.upload.clone(), session);
+        flow.limit = rewind.limit.clone();
+        Some(Self(Some(flow)))
+    }
+
+    /// Keeps what will be read of it, so that it can be sent again. Before it is sent; `None` when there is no body.
+    pub(super) fn keep(&mut self) -> Option<Rewind> {
+        let flow = self.0.as_mut()?;
+        match std::mem::replace(&mut flow.source, Source::Nothing) {
+            Source::Client(incoming) => {
+                let (rewind, reader) = Rewind::of(incoming, flow.limit.clone(), flow.upload.clone());
+                flow.source = Source::Kept(reader);
+                Some(rewind)
+            }
+            other => {
+                flow.source = other;
+                None
+            }
+        }
     }
 
     /// A request without a body.
@@ -122,39 +199,42 @@ impl Body for RequestBody {
         if let Some(pace) = &mut flow.pace {
             ready!(pace.allowance(Side::Client, cx));
         }
-        let Poll::Ready(mut frame) = Pin::new(&mut flow.incoming).poll_frame(cx) else {
+        let Poll::Ready(mut frame) = flow.source.poll(cx) else {
             return flow.awaits(cx);
         };
-        if let Some(Ok(frame)) = &mut frame {
+        if let Some(Ok((frame, is_new))) = &mut frame {
             if let Some(trailers) = frame.trailers_mut() {
                 clean_trailers(trailers);
             }
             let bytes = length(frame);
             if flow.limit.as_mut().is_some_and(|limit| !limit.takes(bytes)) {
                 flow.flows.set(false);
+                flow.source.give_up();
                 return Poll::Ready(Some(Err(BodyError::TooLarge)));
             }
             flow.upload.passed(bytes);
             if let Some(pace) = &mut flow.pace {
                 pace.spent(Side::Client, bytes as usize);
             }
-            flow.listener.moved(bytes, 0);
+            if *is_new {
+                flow.listener.moved(bytes, 0);
+            }
             if let Some(backend) = &flow.backend {
                 backend.sent(bytes);
             }
         }
-        if frame.is_none() || flow.incoming.is_end_stream() {
+        if frame.is_none() || flow.source.is_end() {
             flow.flows.set(false);
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)))
+        Poll::Ready(frame.map(|frame| frame.map(|(frame, _)| frame).map_err(BodyError::Broken)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|flow| flow.incoming.is_end_stream())
+        self.0.as_ref().is_none_or(|flow| flow.source.is_end())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |flow| flow.incoming.size_hint())
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |flow| flow.source.size_hint())
     }
 }
 
@@ -212,7 +292,7 @@ pub(super) struct Underway {
     /// Counts the request at its backend.
     pub(super) lease: Option<Lease>,
     /// The backend's connection.
-    pub(super) connection: Option<Borrowed>,
+    pub(super) connection: Option<Lent>,
     /// The client got all that there was for it.
     is_whole: bool,
 }

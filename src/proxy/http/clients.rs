@@ -5,14 +5,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
 use super::body::RequestBody;
+use super::trunks::{Seat, Trunks};
+use crate::model::speech::SpeechPlan;
 
 /// How long a connection waits before it is closed. It bounds how long one stays open to a backend that left.
 const IDLE: Duration = Duration::from_secs(30);
@@ -28,7 +32,32 @@ pub(in crate::proxy) struct Clients(Rc<Shelves>);
 #[derive(Debug, Default)]
 struct Shelves {
     by_backend: RefCell<HashMap<SocketAddr, Rc<Shelf>>>,
+    // Of backends that are spoken to otherwise than in HTTP/1.1 in the clear.
+    sealed: RefCell<HashMap<Spoken, Rc<Shelf>>>,
+    shared: RefCell<HashMap<Spoken, Rc<Trunks>>>,
     sweeping: Cell<bool>,
+}
+
+/// A backend and how it is spoken to. What was made under one plan is nobody's who goes by another.
+#[derive(Clone, Debug)]
+struct Spoken {
+    backend: SocketAddr,
+    plan: Arc<SpeechPlan>,
+}
+
+impl PartialEq for Spoken {
+    fn eq(&self, other: &Self) -> bool {
+        self.backend == other.backend && Arc::ptr_eq(&self.plan, &other.plan)
+    }
+}
+
+impl Eq for Spoken {}
+
+impl Hash for Spoken {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.backend.hash(state);
+        Arc::as_ptr(&self.plan).hash(state);
+    }
 }
 
 /// Those of one backend.
@@ -52,12 +81,49 @@ pub(super) struct Borrowed {
     home: Rc<Shelf>,
 }
 
+/// A connection that carries a request, until its answer has ended.
+#[derive(Debug)]
+pub(super) enum Lent {
+    /// By itself.
+    Own(Borrowed),
+    /// Among others.
+    Shared(Seat),
+}
+
+impl Lent {
+    /// Gives it back, if it can carry another request. Never blocks.
+    pub(super) fn give_back(self, now: Instant) {
+        match self {
+            Self::Own(borrowed) => borrowed.give_back(now),
+            Self::Shared(seat) => seat.give_back(now),
+        }
+    }
+}
+
 impl Clients {
-    /// The connections to one backend.
-    pub(super) fn of(&self, backend: SocketAddr) -> Rc<Shelf> {
-        let mut shelves = self.0.by_backend.borrow_mut();
+    /// The connections to one backend that speak HTTP/1.1 in the clear, or as `speech` says.
+    pub(super) fn of(&self, backend: SocketAddr, speech: Option<&Arc<SpeechPlan>>) -> Rc<Shelf> {
         let new = || Rc::new(Shelf { waiting: RefCell::default(), all: Rc::downgrade(&self.0) });
-        shelves.entry(backend).or_insert_with(new).clone()
+        let Some(plan) = speech else {
+            return self.0.by_backend.borrow_mut().entry(backend).or_insert_with(new).clone();
+        };
+        let spoken = Spoken { backend, plan: plan.clone() };
+        self.0.sealed.borrow_mut().entry(spoken).or_insert_with(new).clone()
+    }
+
+    /// The connections to one backend that speak HTTP/2.
+    pub(super) fn trunks(&self, backend: SocketAddr, plan: &Arc<SpeechPlan>) -> Rc<Trunks> {
+        let spoken = Spoken { backend, plan: plan.clone() };
+        self.0.begin_to_sweep();
+        self.0.shared.borrow_mut().entry(spoken).or_default().clone()
+    }
+}
+
+impl Shelves {
+    fn begin_to_sweep(self: &Rc<Self>) {
+        if !self.sweeping.replace(true) {
+            tokio::task::spawn_local(sweep(Rc::downgrade(self)));
+        }
     }
 }
 
@@ -90,10 +156,8 @@ impl Borrowed {
         if waiting.len() < MOST {
             waiting.push(Waiting { sender, since: now });
         }
-        if let Some(all) = home.all.upgrade()
-            && !all.sweeping.replace(true)
-        {
-            tokio::task::spawn_local(sweep(Rc::downgrade(&all)));
+        if let Some(all) = home.all.upgrade() {
+            all.begin_to_sweep();
         }
     }
 }
@@ -104,14 +168,18 @@ async fn sweep(all: Weak<Shelves>) {
         tokio::time::sleep(SWEEP).await;
         let Some(all) = all.upgrade() else { return };
         let now = Instant::now();
-        let mut shelves = all.by_backend.borrow_mut();
-        shelves.retain(|_, shelf| {
+        let is_used = |shelf: &Rc<Shelf>| {
             let mut waiting = shelf.waiting.borrow_mut();
             waiting.retain(|w| now - w.since < IDLE && !w.sender.is_closed());
             // One whose connections are all in use is kept: they find their way back to it.
             !waiting.is_empty() || Rc::strong_count(shelf) > 1
-        });
-        if shelves.is_empty() {
+        };
+        let mut shelves = all.by_backend.borrow_mut();
+        shelves.retain(|_, shelf| is_used(shelf));
+        let (mut sealed, mut shared) = (all.sealed.borrow_mut(), all.shared.borrow_mut());
+        sealed.retain(|_, shelf| is_used(shelf));
+        shared.retain(|_, trunks| trunks.sweep(now, IDLE) || Rc::strong_count(trunks) > 1);
+        if shelves.is_empty() && sealed.is_empty() && shared.is_empty() {
             all.sweeping.set(false);
             return;
         }
@@ -141,7 +209,7 @@ mod tests {
         LocalSet::new()
             .run_until(async {
                 let clients = Clients::default();
-                let shelf = clients.of("127.0.0.1:1".parse().unwrap());
+                let shelf = clients.of("127.0.0.1:1".parse().unwrap(), None);
                 let ((old, mut old_end), (new, mut new_end)) = (connected(&shelf).await, connected(&shelf).await);
                 old.give_back(Instant::now());
                 sleep(IDLE / 2).await;
@@ -165,7 +233,7 @@ mod tests {
     async fn one_that_the_backend_closed_is_not_used() {
         LocalSet::new()
             .run_until(async {
-                let shelf = Clients::default().of("127.0.0.1:1".parse().unwrap());
+                let shelf = Clients::default().of("127.0.0.1:1".parse().unwrap(), None);
                 let ((closed, end), (open, _end)) = (connected(&shelf).await, connected(&shelf).await);
                 open.give_back(Instant::now());
                 closed.give_back(Instant::now());

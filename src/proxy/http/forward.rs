@@ -10,33 +10,37 @@
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::TrySendError;
 use hyper::header::{self, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
-use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::affinity::{self, Wish};
 use super::body::{RequestBody, ResponseBody, Underway};
-use super::clients::Borrowed;
+use super::clients::Lent;
 use super::fields::clean_response;
 use super::replay::{Reach, Replay};
 use super::session::Session;
 use super::tunnel::Tunnel;
+use super::upload::Upload;
 use crate::model::balance::{Picked, Tried};
 use crate::model::blame::Fault;
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::{BackendPlan, PoolPlan};
-use crate::net::socket;
 use crate::proxy::limit::queue;
-use crate::proxy::{announce, connect, relay};
+use crate::proxy::relay;
+use shared::Kept;
+
+mod open;
+mod shared;
 
 /// A request ready for a backend.
 #[derive(Debug)]
@@ -71,6 +75,8 @@ enum Failure {
     Connect,
     Broke,
     TooSlow,
+    /// The backend says that it did not begin the request.
+    Unbegun,
     /// The client did not send the body that it promised.
     Client,
     /// It sent it too slowly.
@@ -87,6 +93,7 @@ impl Failure {
             Self::Connect => (StatusCode::SERVICE_UNAVAILABLE, "no backend could be reached"),
             Self::Broke => (StatusCode::BAD_GATEWAY, "the backend broke off before it answered"),
             Self::TooSlow => (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time"),
+            Self::Unbegun => (StatusCode::SERVICE_UNAVAILABLE, "the backend takes no more requests now"),
             Self::Client => (StatusCode::BAD_REQUEST, "the body ended early"),
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "the body came too slowly"),
         };
@@ -97,7 +104,7 @@ impl Failure {
 /// An answer that says that it is none, kept while another backend is asked.
 struct Spare {
     pool: Arc<PoolPlan>,
-    answer: (Response<Incoming>, Borrowed),
+    answer: (Response<Incoming>, Lent),
     picked: Picked,
 }
 
@@ -119,10 +126,15 @@ pub(super) async fn forward(
     let Outgoing { mut request, upgrade, mut underway, client } = outgoing;
     underway.pool = Some(pool.state.clone());
     let wish = affinity::read(&pool, client, &mut request);
+    let shares = pool.speech.as_ref().is_some_and(|speech| speech.http2());
+    if shares && upgrade.is_some() {
+        return Err((StatusCode::BAD_GATEWAY, "the backend speaks HTTP/2, which cannot switch protocols", underway));
+    }
     let is_whole = request.body().is_none();
-    let replay = (is_whole && Reach::of(request.method()) != Reach::Nowhere)
+    let body = if shares { request.body_mut().keep() } else { None };
+    let replay = (shares || (is_whole && Reach::of(request.method()) != Reach::Nowhere))
         .then(|| Replay::of(&request, session.buffer.take()));
-    let safe = replay.as_ref().filter(|replay| replay.reach() == Reach::Anywhere);
+    let safe = replay.as_ref().filter(|replay| is_whole && replay.reach() == Reach::Anywhere);
     pool.state.asked(session.second(underway.started()));
     let mut tried = Tried::default();
     let mut failure = Failure::NoBackend;
@@ -148,7 +160,9 @@ pub(super) async fn forward(
         let is_late = is_again || pool.intent.max_connections > 0;
         let started = if is_late { Instant::now() } else { underway.started() };
         let backend = &pool.backends[picked.index];
-        let unanswered = match send(session, &pool, backend, request, started, replay.as_ref()).await {
+        let kept = Kept { replay: replay.as_ref(), body: body.as_ref(), is_whole };
+        let tries = Attempt { session, pool: &pool, backend, started, kept };
+        let unanswered = match tries.send(request).await {
             Ok(answer) => {
                 let status = answer.0.status().as_u16();
                 pool.judge(backend, status);
@@ -219,57 +233,60 @@ fn deliver(
     Ok(response)
 }
 
-/// Sends a request to one backend: on a connection that waits, else on a fresh one.
-async fn send(
-    session: &Session,
-    pool: &PoolPlan,
-    backend: &BackendPlan,
-    mut request: Request<RequestBody>,
+/// One try at one backend.
+struct Attempt<'a> {
+    session: &'a Session,
+    pool: &'a PoolPlan,
+    backend: &'a BackendPlan,
     started: Instant,
-    replay: Option<&Replay>,
-) -> Result<(Response<Incoming>, Borrowed), Unanswered> {
-    request.body_mut().goes_to(&backend.state);
-    let limit = pool.intent.timeouts.response;
-    let may_leave = |replay: &&Replay| replay.reach() == Reach::Anywhere && pool.intent.retries > 0 && backend.is_up();
-    let leave = replay.filter(may_leave).map(|_| (pool, backend));
-    let patience = |since| Patience { until: since + limit, limit, leave };
-    let shelf = session.shelf(pool, backend.address);
-    while let Some(mut connection) = shelf.take() {
-        match exchange(session, &mut connection, request, patience(started)).await {
-            Ok(response) => return Ok((response, connection)),
-            // It was closed while it waited, which is no failure of its backend.
-            Err(Unanswered { unsent: Some(unsent), .. }) => request = unsent,
-            Err(unanswered) => {
-                // Closed as the request came to it, perhaps: a backend that is up is asked once more, afresh.
-                let broke = unanswered.failure == Failure::Broke && backend.is_up();
-                let Some(replay) = replay.filter(|_| broke) else { return Err(unanswered) };
-                request = replay.request();
-                request.body_mut().goes_to(&backend.state);
-                break;
+    kept: Kept<'a>,
+}
+
+impl<'a> Attempt<'a> {
+    /// Sends a request: on a connection that waits, else on a fresh one.
+    async fn send(&self, mut request: Request<RequestBody>) -> Result<(Response<Incoming>, Lent), Unanswered> {
+        let Self { session, pool, backend, started, kept } = self;
+        if let Some(speech) = pool.speech.as_ref().filter(|speech| speech.http2()) {
+            return self.send_shared(speech, request).await;
+        }
+        request.body_mut().goes_to(&backend.state);
+        let shelf = session.shelf(pool, backend.address);
+        while let Some(mut connection) = shelf.take() {
+            let moved = request.body().upload();
+            let sending = connection.sender.try_send_request(request);
+            match exchange(session, sending, moved, self.patience(*started)).await {
+                Ok(response) => return Ok((response, Lent::Own(connection))),
+                // It was closed while it waited, which is no failure of its backend.
+                Err(Unanswered { unsent: Some(unsent), .. }) => request = unsent,
+                Err(unanswered) => {
+                    // Closed as the request came to it, perhaps: a backend that is up is asked once more, afresh.
+                    let broke = unanswered.failure == Failure::Broke && backend.is_up();
+                    let Some(replay) = kept.repeatable().filter(|_| broke) else { return Err(unanswered) };
+                    request = replay.request();
+                    request.body_mut().goes_to(&backend.state);
+                    break;
+                }
             }
         }
+        let sender = match open::http1(session, pool, backend).await {
+            Ok(sender) => sender,
+            Err(failure) => return Err(Unanswered { failure, unsent: Some(request) }),
+        };
+        let mut connection = shelf.lend(sender);
+        let moved = request.body().upload();
+        let sending = connection.sender.try_send_request(request);
+        match exchange(session, sending, moved, self.patience(Instant::now())).await {
+            Ok(response) => Ok((response, Lent::Own(connection))),
+            Err(unanswered) => Err(unanswered),
+        }
     }
-    let Ok(stream) = connect::dial(pool, backend).await else {
-        return Err(Unanswered { failure: Failure::Connect, unsent: Some(request) });
-    };
-    // It will wait for other requests.
-    socket::keep_alive(&stream);
-    if let Some(version) = pool.intent.send_proxy
-        && announce::send(&stream, version, &session.told, true).is_err()
-    {
-        return Err(Unanswered { failure: Failure::Broke, unsent: Some(request) });
-    }
-    let Ok((sender, connection)) =
-        http1::Builder::new().max_buf_size(super::BUFFER).handshake(TokioIo::new(stream)).await
-    else {
-        return Err(Unanswered { failure: Failure::Broke, unsent: Some(request) });
-    };
-    // Its errors come to the request that it carries; one that waits just ends. It ends at the latest with its sender.
-    tokio::task::spawn_local(connection.with_upgrades());
-    let mut connection = shelf.lend(sender);
-    match exchange(session, &mut connection, request, patience(Instant::now())).await {
-        Ok(response) => Ok((response, connection)),
-        Err(unanswered) => Err(unanswered),
+
+    /// How long an answer is waited for since this moment.
+    fn patience(&self, since: Instant) -> Patience<'a> {
+        let limit = self.pool.intent.timeouts.response;
+        let may_leave = |_: &&Replay| self.pool.intent.retries > 0 && self.backend.is_up();
+        let leave = self.kept.safe_replay().filter(may_leave).map(|_| (self.pool, self.backend));
+        Patience { until: since + limit, limit, leave }
     }
 }
 
@@ -297,16 +314,15 @@ impl Patience<'_> {
 /// How often a request that may go elsewhere looks whether its backend is still up.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Sends on a connection and waits for the head of the answer.
+/// Waits for the head of the answer to a request that is being sent. `moved`: how much of its body was.
 async fn exchange(
     session: &Session,
-    connection: &mut Borrowed,
-    request: Request<RequestBody>,
+    sending: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+    moved: Option<Rc<Upload>>,
     mut patience: Patience<'_>,
 ) -> Result<Response<Incoming>, Unanswered> {
-    let moved = request.body().upload();
     let mut seen = 0;
-    let mut sending = pin!(connection.sender.try_send_request(request));
+    let mut sending = pin!(sending);
     let mut alarm = session.alarm(patience.next(patience.until - patience.limit));
     let sent = poll_fn(|cx| {
         if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
@@ -336,9 +352,10 @@ async fn exchange(
     }
     sent.map_err(|mut error| {
         let unsent = error.take_message();
-        let failure = match moved {
-            Some(upload) if upload.is_slow() => Failure::SlowBody,
-            _ if error.error().is_user() => Failure::Client,
+        let failure = match (&moved, error.error()) {
+            (Some(upload), _) if upload.is_slow() => Failure::SlowBody,
+            (_, error) if error.is_user() => Failure::Client,
+            (_, error) if shared::is_unbegun(error) => Failure::Unbegun,
             _ => Failure::Broke,
         };
         Unanswered { failure, unsent }

@@ -18,12 +18,14 @@ use super::clients::{Clients, Shelf};
 use super::forwarded;
 use super::patience::Traffic;
 use super::streams::Turn;
+use super::trunks::Trunks;
 use super::tunnel::Tunnel;
 use crate::model::host::Host;
 use crate::model::intent::{ClientLimits, ListenerKey};
 use crate::model::live::ListenerState;
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::{ListenerPlan, PoolPlan};
+use crate::model::speech::SpeechPlan;
 use crate::net::proxy_protocol::Ends;
 use crate::proxy::announce::Told;
 use crate::proxy::limit::{self, speed::Speed};
@@ -133,11 +135,19 @@ impl Session {
 
     /// The connections to a backend of `pool` that may carry a request of this client.
     pub(super) fn shelf(&self, pool: &PoolPlan, backend: SocketAddr) -> Rc<Shelf> {
-        let clients = match pool.intent.send_proxy {
+        self.clients(pool).of(backend, pool.speech.as_ref())
+    }
+
+    /// The same in HTTP/2.
+    pub(super) fn trunks(&self, pool: &PoolPlan, backend: SocketAddr, speech: &Arc<SpeechPlan>) -> Rc<Trunks> {
+        self.clients(pool).trunks(backend, speech)
+    }
+
+    fn clients(&self, pool: &PoolPlan) -> &Clients {
+        match pool.intent.send_proxy {
             Some(_) => self.own.get_or_init(Clients::default),
             None => &self.worker.clients,
-        };
-        clients.of(backend)
+        }
     }
 
     /// The second of a moment, counted alike on all threads.

@@ -47,7 +47,8 @@ impl Door<'_> {
         pool.speech = Speech { http2: pool.speech.http2, tls: Some(Arc::new(asked)) };
         if let (Some(node), Some(ProbeKind::Grpc { .. })) = (keys.find("probe"), pool.probe.as_ref().map(|p| &p.kind)) {
             let right = "write tcp, or {https: /healthz}";
-            self.faults.wrong(node, format_args!("is grpc, which is asked in the clear, and this pool has TLS; {right}"));
+            self.faults
+                .wrong(node, format_args!("is grpc, which is asked in the clear, and this pool has TLS; {right}"));
         }
     }
 
@@ -89,10 +90,9 @@ impl Door<'_> {
             let text = self.faults.text(node, "the name in the backends' certificate, like shop.example.test");
             match text.as_deref().map(Host::parse) {
                 Some(Ok(host)) => tls.name = Some(host.as_str().into()),
-                Some(Err(_)) => self.faults.wrong(
-                    node,
-                    format_args!("{} is not a host; write the name in their certificate", node.value),
-                ),
+                Some(Err(_)) => self
+                    .faults
+                    .wrong(node, format_args!("{} is not a host; write the name in their certificate", node.value)),
                 None => {}
             }
         }

@@ -1,0 +1,127 @@
+//! A request on a connection that it shares with others: HTTP/2 to a backend.
+//!
+//! What the backend says that it never began (a refused stream, one beyond its GOAWAY) was not sent, whatever the method
+//! is: it is sent once more to the same backend, on another trunk where there is one, and after that to another backend.
+
+use std::error::Error as _;
+use std::sync::Arc;
+
+use hyper::{Request, Response};
+use tokio::time::Instant;
+
+use super::{Attempt, Failure, Incoming, Lent, Reach, Replay, RequestBody, Session, Unanswered, exchange, open};
+use crate::model::speech::SpeechPlan;
+use crate::proxy::http::rewind::Rewind;
+use crate::proxy::http::trunks::Got;
+use crate::proxy::http::version::{to_http1, to_http2};
+
+/// What is kept of a request that may be sent again.
+pub(super) struct Kept<'r> {
+    /// Its head, and its body where that is empty.
+    pub(super) replay: Option<&'r Replay>,
+    /// Its body, if it has one.
+    pub(super) body: Option<&'r Rewind>,
+    /// Whether it has no body, so that its head is all of it.
+    pub(super) is_whole: bool,
+}
+
+impl<'r> Kept<'r> {
+    /// Its head, where it may be sent to the same backend again though that may have begun it.
+    pub(super) fn repeatable(&self) -> Option<&'r Replay> {
+        self.replay.filter(|replay| self.is_whole && replay.reach() != Reach::Nowhere)
+    }
+
+    /// Its head, where it may be sent to any backend though one may have begun it.
+    pub(super) fn safe_replay(&self) -> Option<&'r Replay> {
+        self.replay.filter(|replay| self.is_whole && replay.reach() == Reach::Anywhere)
+    }
+
+    /// The request from its beginning, as for HTTP/1.1.
+    fn again(&self, session: &Session) -> Option<Request<RequestBody>> {
+        let mut request: Request<RequestBody> = self.replay?.request();
+        if let Some(body) = self.body {
+            *request.body_mut() = RequestBody::again(body, session)?;
+        }
+        Some(request)
+    }
+}
+
+impl Attempt<'_> {
+    /// Sends a request on a trunk.
+    pub(super) async fn send_shared(
+        &self,
+        speech: &Arc<SpeechPlan>,
+        mut request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Lent), Unanswered> {
+        let Self { session, pool, backend, started, kept } = self;
+        let trunks = session.trunks(pool, backend.address, speech);
+        let mut again = true;
+        loop {
+            let until = Instant::now() + pool.intent.timeouts.connect;
+            let (seat, is_fresh) = match trunks.get(until).await {
+                Got::Seat(seat) => (Ok(seat), false),
+                Got::Turn(turn) => (open::trunk(session, pool, backend, speech, turn).await, true),
+                Got::Nothing => (Err(Failure::Connect), true),
+            };
+            let seat = match seat {
+                Ok(seat) => seat,
+                Err(failure) => return Err(Unanswered { failure, unsent: Some(request) }),
+            };
+            request.body_mut().goes_to(&backend.state);
+            to_http2(&mut request, speech.tls.is_some(), backend.address);
+            let moved = request.body().upload();
+            let since = if is_fresh { Instant::now() } else { *started };
+            let mut sender = seat.sender();
+            let answer = exchange(session, sender.try_send_request(request), moved, self.patience(since)).await;
+            let unanswered = match answer {
+                Ok(response) => {
+                    if let Some(body) = kept.body {
+                        body.forget();
+                    }
+                    return Ok((response, Lent::Shared(seat)));
+                }
+                Err(unanswered) => unanswered,
+            };
+            let failure = match unanswered.failure {
+                Failure::Broke if kept.body.is_some_and(Rewind::client_broke) => Failure::Client,
+                failure => failure,
+            };
+            let unsent = unanswered.unsent.map(|mut unsent| {
+                let has_body = !unsent.body().is_none();
+                to_http1(&mut unsent, has_body);
+                unsent
+            });
+            let repeat = match failure {
+                Failure::TooSlow => {
+                    // Whatever holds it up may hold up the others.
+                    seat.leave();
+                    None
+                }
+                // It closed before it took the request.
+                _ if unsent.is_some() => {
+                    seat.leave();
+                    unsent
+                }
+                Failure::Unbegun => {
+                    seat.crowded();
+                    kept.again(session)
+                }
+                // Closed as the request came to it, perhaps: a backend that is up is asked once more, afresh.
+                Failure::Broke if kept.repeatable().is_some() && !is_fresh && backend.is_up() => kept.again(session),
+                _ => None,
+            };
+            match repeat {
+                Some(repeat) if again => request = repeat,
+                repeat => return Err(Unanswered { failure, unsent: repeat }),
+            }
+            again = false;
+        }
+    }
+}
+
+/// Whether a backend said that it did not begin the request (RFC 9113 §8.7).
+pub(super) fn is_unbegun(error: &hyper::Error) -> bool {
+    let Some(error) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) else { return false };
+    let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    error.is_remote() && (refused || error.is_go_away())
+}
