@@ -30,6 +30,7 @@ use crate::net::proxy_protocol;
 use crate::net::socket::{self, Presence};
 use crate::net::unacknowledged::unacknowledged;
 use aside::Aside;
+use begun::{Begun, PREFACE};
 use body::ResponseBody;
 use guarded::Guarded;
 use patience::{Patience, Watched};
@@ -39,6 +40,7 @@ use streams::Streams;
 mod affinity;
 mod answer;
 mod aside;
+mod begun;
 mod body;
 mod calm;
 mod clients;
@@ -203,6 +205,16 @@ async fn serve_h1<S: Transport>(session: &Rc<Session>, stream: S) -> End {
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let end = drive(session, &mut serving, patience, http1::UpgradeableConnection::graceful_shutdown).await;
+    // HTTP/2 by prior knowledge (RFC 9113 §3.3): hyper answers nothing to its first words, and gives them back.
+    if matches!(end, End::Served(Err(_))) && session.requests() == 0 && session.proto == "http" {
+        return match serving.into_parts() {
+            Some(parts) if parts.read_buf.starts_with(PREFACE) => {
+                session.h2.set(true);
+                serve_h2(session, Begun::new(parts.read_buf, parts.io.into_inner().stream)).await
+            }
+            _ => end,
+        };
+    }
     let left = || serving.into_parts().map(|parts| parts.io.into_inner().stream);
     match &end {
         End::Silent(Outcome::SlowHead) => {

@@ -108,7 +108,7 @@ pub(super) fn own(answer: Response<Bytes>, underway: Underway) -> Response<Respo
 fn refuse(session: &Session, asker: &Asker, refusal: Refusal) -> Response<Bytes> {
     session.outcome.set(Outcome::Malformed);
     let mut answer = asker.answer(refusal.status, refusal.reason);
-    if !session.h2 {
+    if !session.h2.get() {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let unrouted = session.worker.reader.read(|s| s.listeners.get(&session.key).map(|plan| plan.unrouted.clone()));

@@ -54,7 +54,7 @@ pub(super) struct Session {
     /// Whether it is a proxy that is believed what it says of the client. As with source ranges, judged once.
     pub(super) trusted: bool,
     /// Whether HTTP/2 is spoken.
-    pub(super) h2: bool,
+    pub(super) h2: Cell<bool>,
     /// The authority of the last request and its host: most clients ask one host again and again.
     pub(super) host: RefCell<Option<(Box<str>, Host)>>,
     /// How long it may take, and how much it may ask.
@@ -110,7 +110,7 @@ impl Session {
             client: value(connection.peer.ip().to_string()),
             proto: HeaderValue::from_static(proto),
             port: value(connection.port.to_string()),
-            h2,
+            h2: Cell::new(h2),
             host: RefCell::default(),
             limits,
             turn: Cell::default(),

@@ -91,6 +91,8 @@ impl Attempt<'_> {
                 to_http1(&mut unsent, has_body);
                 unsent
             });
+            // One that closed while it waited took nothing, which is no failure of its backend.
+            let was_closed = unsent.is_some() && !is_fresh;
             let repeat = match failure {
                 Failure::TooSlow => {
                     // Whatever holds it up may hold up the others.
@@ -111,10 +113,10 @@ impl Attempt<'_> {
                 _ => None,
             };
             match repeat {
-                Some(repeat) if again => request = repeat,
+                Some(repeat) if was_closed => request = repeat,
+                Some(repeat) if again => (request, again) = (repeat, false),
                 repeat => return Err(Unanswered { failure, unsent: repeat }),
             }
-            again = false;
         }
     }
 }
