@@ -15,8 +15,10 @@ use rustls::{ConfigBuilder, RootCertStore, WantsVerifier};
 use super::intent::speech::{BackendTls, Identity, Speech, Verify};
 use super::tls::TlsShared;
 use any::TakeAny;
+use given::Given;
 
 pub mod any;
+mod given;
 
 /// How the backends of one pool are spoken to; what a pool has that is not spoken to in HTTP/1.1 in the clear.
 #[derive(Debug)]
@@ -84,14 +86,15 @@ fn dial(asked: &BackendTls, http2: bool, shared: &TlsShared) -> Result<TlsDial, 
         .map_err(|error| format!("TLS cannot be spoken: {error}"))?;
     let builder = match verify {
         Verify::None => unverified(builder),
-        Verify::System => verified(builder, shared.system_roots()?, shared)?,
+        Verify::System => builder.with_webpki_verifier(verifier(shared.system_roots()?, shared)?),
         Verify::By(authorities) => {
             let mut roots = RootCertStore::empty();
             for der in authorities {
                 let added = roots.add(CertificateDer::from(der.to_vec()));
                 added.map_err(|error| format!("a certificate of tls.ca cannot be used: {error}"))?;
             }
-            verified(builder, Arc::new(roots), shared)?
+            let given = Given::new(authorities.clone(), verifier(Arc::new(roots), shared)?);
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(given))
         }
     };
     let mut config = match identity {
@@ -110,14 +113,9 @@ fn dial(asked: &BackendTls, http2: bool, shared: &TlsShared) -> Result<TlsDial, 
 /// What is left to say of a configuration once it is known who is believed.
 type Verified = ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
 
-fn verified(
-    builder: ConfigBuilder<ClientConfig, WantsVerifier>,
-    roots: Arc<RootCertStore>,
-    shared: &TlsShared,
-) -> Result<Verified, String> {
+fn verifier(roots: Arc<RootCertStore>, shared: &TlsShared) -> Result<Arc<WebPkiServerVerifier>, String> {
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, shared.provider().clone()).build();
-    let verifier = verifier.map_err(|error| format!("certificates cannot be verified: {error}"))?;
-    Ok(builder.with_webpki_verifier(verifier))
+    verifier.map_err(|error| format!("certificates cannot be verified: {error}"))
 }
 
 fn unverified(builder: ConfigBuilder<ClientConfig, WantsVerifier>) -> Verified {

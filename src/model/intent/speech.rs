@@ -34,7 +34,7 @@ pub enum Verify {
     /// Those whom this host trusts.
     #[default]
     System,
-    /// These authorities, as DER.
+    /// These authorities, as DER; each is believed for itself too.
     By(Vec<Arc<[u8]>>),
 }
 
