@@ -96,6 +96,7 @@ fn the_annotated_file_names_every_key() {
         "pools: {p: {backends: [], ejection: {x: 1}}}\n",
         "pools: {p: {backends: [], agent: {x: 1}}}\n",
         "pools: {p: {backends: [], queue: {x: 1}}}\n",
+        "pools: {p: {backends: [], protocol: https, tls: {x: 1}}}\n",
         "pools: {p: {backends: []}}\nlisteners: {l: {bind: 127.0.0.1:1, protocol: tcp, pool: p, per_source: {x: 1}}}\n",
         "pools: {p: {backends: []}}\nlisteners: {l: {bind: 127.0.0.1:1, protocol: tcp, pool: p, bandwidth: {x: 1}}}\n",
         "pools: {p: {backends: [{address: 127.0.0.1:1, x: 1}]}}\n",

@@ -18,7 +18,7 @@ use sluice::model::compile::compile;
 use sluice::model::host::HostPattern;
 use sluice::model::intent::{
     Action, Backend, Cert, CertName, Filters, Intent, Limits, Listener, ListenerKey, PathMatch, Pool, PoolName,
-    Protocol, Route, SameSite, SourceRules, Sticky, StickyCookie,
+    Protocol, Route, SameSite, SourceRules, Speech, Sticky, StickyCookie,
 };
 use sluice::model::live::Live;
 use sluice::model::problem::{Origin, Problem};
@@ -203,7 +203,15 @@ fn pages_with_everything() -> Pages {
     intent.listeners.insert(key, Arc::new(listener));
     intent
         .pools
-        .insert(pool.clone(), Arc::new(Pool { backends, sticky: Some(Sticky::Cookie(cookie)), ..Pool::new(origin) }));
+        .insert(
+            pool.clone(),
+            Arc::new(Pool {
+                backends,
+                speech: Speech::https_unverified(),
+                sticky: Some(Sticky::Cookie(cookie)),
+                ..Pool::new(origin)
+            }),
+        );
     intent.certs.insert(CertName::new("shop"), Arc::new(cert));
 
     let (snapshots, live) = (Snapshots::default(), Live::new(1));

@@ -167,6 +167,28 @@ async fn a_backend_that_wants_to_know_who_asks_is_shown() {
     assert_eq!(ask(&sender, get("/"), None).await.unwrap().0, OK);
 }
 
+#[tokio::test]
+async fn a_certificate_that_signed_itself_is_believed_when_it_was_given() {
+    let key = KeyPair::generate().unwrap();
+    let made = |names: &[&str]| {
+        let mut params = CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
+        // As `openssl req -x509` makes it.
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.self_signed(&key).unwrap().der().clone()
+    };
+    let (shown, other) = (made(&["shop.test"]), made(&["shop.test", "other.test"]));
+    let signed = Signed { ca: shown.to_vec().into(), chain: vec![shown], key: key.serialize_der() };
+    let backend = Backend::named(sealed(signed.server(&["h2"]))).await;
+    for (verify, name, expected) in [
+        (signed.verify(), "shop.test", OK),
+        (signed.verify(), "other.test", UNAVAILABLE),
+        (Verify::By(vec![other.to_vec().into()]), "other.test", UNAVAILABLE),
+    ] {
+        let sluice = Sluice::start(site(&[backend.address], speech(true, verify, Some(name)))).await;
+        assert_eq!(ask(&connect(&sluice).await, get("/"), None).await.unwrap().0, expected, "{name}");
+    }
+}
+
 /// Accepts TLS and serves each connection with `serve`.
 async fn https<F>(
     tls: Arc<ServerConfig>,

@@ -11,6 +11,7 @@ mod client;
 mod filters;
 mod http;
 mod l4;
+mod speech;
 
 /// Certificates are made, not read: any path that ends in `.crt` or `.key` is there.
 fn made(path: &Path) -> io::Result<Vec<u8>> {

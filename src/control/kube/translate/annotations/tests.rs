@@ -58,7 +58,7 @@ fn wrong_values_refuse_and_say_what_is_right() {
         ("address", "web"),
         ("allow-source-ranges", ""),
         ("allow-source-ranges", "10.0.0.0/40"),
-        ("backend-protocol", "https"),
+        ("backend-protocol", "h3"),
         ("balance", "random"),
         ("connect-timeout", "0s"),
         ("connect-timeout", "5"),
