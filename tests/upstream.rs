@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 #![allow(clippy::disallowed_methods, reason = "tests own their tasks")]
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
 
 mod support;
 
@@ -24,7 +25,7 @@ use client::{ask, connect, get, post, site};
 use h2::Reason;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Response, StatusCode};
-use sluice::model::intent::Speech;
+use sluice::model::intent::{ProxyVersion, Speech};
 use support::asked::web;
 use support::peer::{answer, ok};
 use support::{Asked, Peer, Reply, Sluice, Wire, eventually, soon};
@@ -362,4 +363,20 @@ async fn a_pool_changes_its_protocol_while_requests_come() {
 /// The trunks of a plan end with it: each time it is asked for anew there is another.
 fn client_saw(new: &Backend) -> &'static str {
     ["0", "1", "2", "3", "4", "5"][new.opened()]
+}
+
+#[tokio::test]
+async fn a_connection_that_was_told_of_a_client_is_no_other_clients() {
+    let backend = Backend::frames(|number, frame| match frame {
+        frame if frame.ends() => answer_200(frame.stream, &number.to_string()),
+        _ => vec![],
+    })
+    .await;
+    let told = |pool: &mut sluice::model::intent::Pool| pool.send_proxy = Some(ProxyVersion::V1);
+    let sluice = Sluice::start(site(&[backend.address], Speech::H2C).change_pool("site", told)).await;
+    let (one, other) = (connect(&sluice).await, connect(&sluice).await);
+    for _ in 0..3 {
+        assert_eq!(ask(&one, get("/"), None).await.unwrap().1, "1");
+        assert_eq!(ask(&other, get("/"), None).await.unwrap().1, "2");
+    }
 }

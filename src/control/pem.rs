@@ -203,7 +203,7 @@ mod tests {
         let ((one, key), (other, _)) = (made(&["a.test"]), made(&["b.test"]));
         assert_eq!(authorities(format!("{one}{other}").as_bytes()).unwrap().len(), 2);
         assert_eq!(authorities(key.as_bytes()), Err(PemError::NoAuthority));
-        assert!(matches!(authorities(one[..one.len() / 2].as_bytes()), Err(PemError::BrokenCert(_))));
+        assert!(matches!(authorities(&one.as_bytes()[..one.len() / 2]), Err(PemError::BrokenCert(_))));
         let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert!(matches!(authorities(format!("{one}{bad}").as_bytes()), Err(PemError::BadAuthority(2, _))));
     }

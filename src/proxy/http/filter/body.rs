@@ -33,7 +33,7 @@ pub(super) fn limit(filtering: &Filtering<'_>, request: &mut Request<RequestBody
 pub(super) fn refusal(filtering: &Filtering<'_>) -> Response<Bytes> {
     let session = filtering.session;
     let mut answer = filtering.asker.answer(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this route takes");
-    if !session.h2 {
+    if !session.h2.get() {
         session.outcome.set(Outcome::Done);
         session.lingers.set(true);
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -82,9 +82,11 @@ impl Attempt<'_> {
                 }
                 Err(unanswered) => unanswered,
             };
-            let failure = match unanswered.failure {
-                Failure::Broke if kept.body.is_some_and(Rewind::client_broke) => Failure::Client,
-                failure => failure,
+            // hyper's word for it is the same whether the client's body broke or the connection.
+            let failure = match (unanswered.failure, kept.body.is_some_and(Rewind::client_broke)) {
+                (Failure::Broke | Failure::Client, true) => Failure::Client,
+                (Failure::Client, false) => Failure::Broke,
+                (failure, _) => failure,
             };
             let unsent = unanswered.unsent.map(|mut unsent| {
                 let has_body = !unsent.body().is_none();
