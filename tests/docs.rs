@@ -201,17 +201,15 @@ fn pages_with_everything() -> Pages {
     let dns = Listener { name: "dns".into(), protocol: Protocol::Udp, routes, ..listener.clone() };
     intent.listeners.insert(ListenerKey::of(dns.protocol, key.address), Arc::new(dns));
     intent.listeners.insert(key, Arc::new(listener));
-    intent
-        .pools
-        .insert(
-            pool.clone(),
-            Arc::new(Pool {
-                backends,
-                speech: Speech::https_unverified(),
-                sticky: Some(Sticky::Cookie(cookie)),
-                ..Pool::new(origin)
-            }),
-        );
+    intent.pools.insert(
+        pool.clone(),
+        Arc::new(Pool {
+            backends,
+            speech: Speech::https_unverified(),
+            sticky: Some(Sticky::Cookie(cookie)),
+            ..Pool::new(origin)
+        }),
+    );
     intent.certs.insert(CertName::new("shop"), Arc::new(cert));
 
     let (snapshots, live) = (Snapshots::default(), Live::new(1));
