@@ -275,7 +275,7 @@ where
             finish(Pin::new(serving));
         }
         // An HTTP/1 client is told in its last answer.
-        if session.h2 && !worn && session.is_worn() {
+        if session.h2.get() && !worn && session.is_worn() {
             worn = true;
             finish(Pin::new(serving));
         }
@@ -289,7 +289,7 @@ where
 
 async fn answer(session: Rc<Session>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
     let mut answer = exchange::serve(&session, request).await;
-    if !session.h2 && session.is_worn() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if !session.h2.get() && session.is_worn() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(answer)

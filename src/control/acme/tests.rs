@@ -18,6 +18,7 @@ pub(super) fn listening(listeners: &[(Protocol, u16)]) -> Intent {
         certs: vec![],
         strict_sni: false,
         essential: true,
+        http: Default::default(),
         proxies: Vec::new(),
         limits: Limits::default(),
         flow_idle: None,

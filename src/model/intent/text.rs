@@ -3,7 +3,9 @@
 use std::fmt;
 
 use super::{
-    Action, Admin, Agent, Backend, Balance, Cert, CertName, ClientLimits, Ejection, Failings, HttpRules, Intent, Limits, Listener, ListenerKey, NamedBackend, Order, PathMatch, Pool, Probe, ProbeKind, Protocol, ProxyVersion, Queue, Rate, Route, SameSite, SourceRules, Speech, Sticky, StickyCookie, Timeouts, Transport, WhenDown,
+    Action, Admin, Agent, Backend, Balance, Cert, CertName, ClientLimits, Ejection, Failings, HttpRules, Intent,
+    Limits, Listener, ListenerKey, NamedBackend, Order, PathMatch, Pool, Probe, ProbeKind, Protocol, ProxyVersion,
+    Queue, Rate, Route, SameSite, SourceRules, Speech, Sticky, StickyCookie, Timeouts, Transport, WhenDown,
 };
 use crate::model::path::PathRules;
 

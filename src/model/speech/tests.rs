@@ -13,7 +13,7 @@ fn sealed(tls: BackendTls) -> Speech {
 
 #[test]
 fn plain_needs_no_plan_and_what_is_the_same_is_taken_over() {
-    let shared = TlsShared::new(std::sync::Arc::default());
+    let shared = TlsShared::new(Arc::default());
     assert!(SpeechPlan::of(&Speech::PLAIN, None, &shared).is_none());
     let one = SpeechPlan::of(&Speech::https_unverified(), None, &shared).unwrap();
     let same = SpeechPlan::of(&Speech::https_unverified(), Some(&one), &shared).unwrap();
@@ -24,7 +24,7 @@ fn plain_needs_no_plan_and_what_is_the_same_is_taken_over() {
 
 #[test]
 fn what_cannot_be_had_says_why_and_is_tried_again() {
-    let shared = TlsShared::new(std::sync::Arc::default());
+    let shared = TlsShared::new(Arc::default());
     let asked = sealed(BackendTls::default());
     let broken = SpeechPlan::of(&asked, None, &shared).unwrap();
     assert!(broken.trouble().unwrap().contains("tls.ca"), "{:?}", broken.trouble());
@@ -43,7 +43,7 @@ fn what_cannot_be_had_says_why_and_is_tried_again() {
 
 #[test]
 fn a_failure_is_told_once() {
-    let plan = SpeechPlan::of(&Speech::H2C, None, &TlsShared::new(std::sync::Arc::default())).unwrap();
+    let plan = SpeechPlan::of(&Speech::H2C, None, &TlsShared::new(Arc::default())).unwrap();
     let told: Vec<bool> = [false, false, true, false].into_iter().map(|well| plan.shook(well)).collect();
     assert_eq!(told, [true, false, false, true]);
 }

@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn an_answer_that_sets_it_is_private() {
         let plan = plan("one");
-        let wish = Wish { client: Client::from(std::net::IpAddr::from([192, 0, 2, 1])), others: Vec::new() };
+        let wish = Wish { client: Client::from(IpAddr::from([192, 0, 2, 1])), others: Vec::new() };
         for (before, after) in [(None, vec!["private"]), (Some("public"), vec!["public", "private"])] {
             let mut answer = HeaderMap::new();
             answer.extend(before.map(|before| (header::CACHE_CONTROL, HeaderValue::from_static(before))));

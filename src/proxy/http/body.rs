@@ -319,7 +319,7 @@ impl Underway {
     /// The backend has said all: a stream that its client leaves waiting holds nothing of it. A connection of HTTP/1 ends
     /// its answer at once, and reads the clock once for all.
     fn release(&mut self) {
-        if self.session.h2
+        if self.session.h2.get()
             && let Some(connection) = self.connection.take()
         {
             connection.give_back(Instant::now());
@@ -370,7 +370,7 @@ impl Body for ResponseBody {
             Content::Own(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
             Content::Passed(_, left) if !left.is_empty() => Some(Ok(Frame::data(left.split_to(PIECE.min(left.len()))))),
             Content::Passed(incoming, left) => match ready!(Pin::new(incoming).poll_frame(cx)) {
-                Some(Ok(frame)) if session.h2 => Some(Ok(frame.map_data(|mut data| {
+                Some(Ok(frame)) if session.h2.get() => Some(Ok(frame.map_data(|mut data| {
                     *left = data.split_off(PIECE.min(data.len()));
                     data
                 }))),

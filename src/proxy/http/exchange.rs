@@ -124,7 +124,7 @@ fn checked_host(session: &Session, parts: &Parts, fields: &Fields) -> Result<Opt
         return Err(head::AMBIGUOUS);
     }
     // Of HTTP/1 hyper takes no more either. Cookies may come in many fields, and become one.
-    if session.h2 && parts.headers.len().saturating_sub(fields.cookies.saturating_sub(1)) > FIELDS {
+    if session.h2.get() && parts.headers.len().saturating_sub(fields.cookies.saturating_sub(1)) > FIELDS {
         return Err(TOO_MANY);
     }
     let Some(authority) = head::check(parts, fields)? else { return Ok(None) };

@@ -161,9 +161,9 @@ impl Session {
         let _ = self.traffic.set(traffic);
     }
 
-    /// Whether a head came on it that could mean something else to others.
+    /// Whether a head came on it that could mean something else to others. Heads of HTTP/2 are not bytes to look at.
     pub(super) fn is_ambiguous(&self) -> bool {
-        self.traffic.get().is_some_and(|traffic| traffic.is_ambiguous())
+        !self.h2.get() && self.traffic.get().is_some_and(|traffic| traffic.is_ambiguous())
     }
 
     /// Who asks: the peer, or whom a trusted proxy names.
@@ -190,7 +190,7 @@ impl Session {
     /// A request ended whole, or broken off by its client; with HTTP/2 the client may go on, and too many of those are a
     /// flood.
     pub(super) fn judge(&self, is_whole: bool) {
-        if !self.h2 {
+        if !self.h2.get() {
             return;
         }
         let mut budget = self.broken_off.get();
