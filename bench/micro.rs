@@ -61,6 +61,7 @@ fn intent(routes: usize) -> Intent {
         routes: (0..routes).map(route).collect(),
         certs: Vec::new(),
         strict_sni: false,
+        tls: Default::default(),
         sources: SourceRules::default(),
         essential: true,
         proxies: Vec::new(),

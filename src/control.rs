@@ -38,17 +38,22 @@ pub mod kube;
 mod member;
 mod merge;
 mod names;
+mod ocsp;
 pub mod once;
 mod pace;
 pub mod pem;
 mod problems;
 mod roots;
 mod time;
+mod trust;
 mod usual;
+mod validity;
 
 /// How long the first publication waits for a cluster that is not heard or a name that is not answered: the file's own
 /// listeners must not stay down because an API server or DNS is away.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest until it is looked again whether a certificate has ended: the clock may have been set meanwhile.
+const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(3600);
 /// Events that may wait for the loop; sources that are quicker wait for it.
 const WAITING: usize = 256;
 
@@ -73,6 +78,8 @@ enum Event {
     Name(Told),
     /// A certificate was issued, or could not be.
     Acme(acme::Told),
+    /// A certificate, or what goes with one, may have begun to be valid or ended.
+    Aged,
     /// It is time to compute.
     Due,
     /// A task of the loop's own ended, which none should.
@@ -116,6 +123,8 @@ struct Control {
     numbers: u64,
     names: Names,
     acme: Acme,
+    /// When time may have done something to certificates.
+    ages: Option<Instant>,
     /// The intent that was published last, and what compile said of it.
     last: Option<Intent>,
     compile_problems: Vec<Problem>,
@@ -142,6 +151,7 @@ impl Control {
             numbers: 0,
             names: Names::default(),
             acme,
+            ages: None,
             last: None,
             compile_problems: Vec::new(),
         };
@@ -169,6 +179,10 @@ impl Control {
                     if self.acme.take(told) {
                         self.pace.touch(Instant::now());
                     }
+                }
+                Event::Aged => {
+                    self.ages = None;
+                    self.pace.touch(Instant::now());
                 }
                 Event::Due => self.compute(),
                 Event::Ended(how) => report_end(how),
@@ -223,6 +237,7 @@ impl Control {
                 tokio::task::yield_now().await;
                 self.arrived().unwrap_or(Event::Due)
             }
+            () = sleep_until(self.ages.unwrap_or_else(Instant::now)), if self.ages.is_some() => Event::Aged,
             // The loop holds a sender itself, so this never ends.
             Some(event) = self.events.recv() => event,
             Some(how) = self.tasks.join_next() => Event::Ended(how),
@@ -307,6 +322,7 @@ impl Control {
             // Only now was it seen that the first publication has names to wait for; it stays due.
             return;
         }
+        told.extend(self.age(&mut intent));
         let differs = self.last.as_ref() != Some(&intent);
         if differs {
             let start = Instant::now();
@@ -324,6 +340,15 @@ impl Control {
         self.first = None;
         self.members.iter_mut().for_each(Member::is_served);
         self.report(told);
+    }
+
+    /// Takes out of the intent what time has taken away, and notes when to look again.
+    fn age(&mut self, intent: &mut Intent) -> Vec<Problem> {
+        let now = i64::try_from(clock::now_ms() / 1000).unwrap_or(i64::MAX);
+        let found = validity::look(intent, now);
+        let wait = |next: i64| Duration::from_secs(u64::try_from(next.saturating_sub(now)).unwrap_or(0));
+        self.ages = found.next.map(|next| Instant::now() + wait(next).min(LOOK_AT_THE_CLOCK));
+        found.problems
     }
 
     fn report(&self, told: Vec<Problem>) {

@@ -108,6 +108,9 @@ fn the_annotated_file_names_every_key() {
         &in_route("pool: p, rewrite_path: {x: 1}"),
         &in_route("pool: p, request_headers: {x: 1}"),
         &in_route("redirect: {x: 1}"),
+        "pools: {p: {backends: []}}\nlisteners: {l: {bind: 127.0.0.1:1, protocol: https, pool: p, tls: {x: 1}}}\n",
+        "pools: {p: {backends: []}}\nlisteners: {l: {bind: 127.0.0.1:1, protocol: https, pool: p, tls: {client_auth: {x: 1}}}}\n",
+        "pools: {p: {backends: []}}\nlisteners: {l: {bind: 127.0.0.1:1, protocol: https, pool: p, certificates: [{x: 1}]}}\n",
     ];
     for probe in probes {
         let (_, said) = checked(probe);

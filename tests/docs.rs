@@ -176,6 +176,7 @@ fn pages_with_everything() -> Pages {
         routes: vec![route],
         certs: Vec::new(),
         strict_sni: false,
+        tls: Default::default(),
         essential: true,
         proxies: Vec::new(),
         http: Default::default(),
@@ -189,7 +190,10 @@ fn pages_with_everything() -> Pages {
         names: vec![HostPattern::parse("shop.example.test").unwrap()],
         chain: vec![b"chain".as_slice().into()],
         key: Secret::new(b"key".as_slice()),
+        not_before: 0,
         not_after: now.duration_since(UNIX_EPOCH).unwrap().as_secs() as i64,
+        must_staple: false,
+        staple: None,
         origin: origin.clone(),
     };
     let backends = vec![Backend::new(SocketAddr::from(([127, 0, 0, 1], 9001)))];

@@ -57,6 +57,7 @@ fn listener(name: &str, protocol: Protocol, routes: &[(&str, &str, &str)]) -> Ar
         routes: routes.iter().map(route).collect(),
         certs: Vec::new(),
         strict_sni: false,
+        tls: Default::default(),
         sources: SourceRules::default(),
         essential: true,
         proxies: Vec::new(),
@@ -92,7 +93,10 @@ fn intent() -> Intent {
         names: vec![HostPattern::parse("shop.test").unwrap(), HostPattern::parse("*.shop.test").unwrap()],
         chain: vec![b"chain".as_slice().into()],
         key: Secret::new(KEY),
+        not_before: 0,
         not_after: unix_seconds() + 1_000,
+        must_staple: false,
+        staple: None,
         origin: Origin::new("home", "secret/default/shop"),
     };
     intent.certs.insert(CertName::new("home/default/shop"), Arc::new(cert));

@@ -4,6 +4,15 @@
 
 mod support;
 
+#[path = "tls/clients.rs"]
+mod clients;
+#[path = "tls/misdirected.rs"]
+mod misdirected;
+#[path = "tls/policies.rs"]
+mod policies;
+#[path = "tls/swaps.rs"]
+mod swaps;
+
 use std::sync::Arc;
 use std::time::Duration;
 

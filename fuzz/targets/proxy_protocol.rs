@@ -32,7 +32,7 @@ fn tell_on(header: &Header<'_>) {
     let Some(ends) = header.ends else { return };
     for version in [Version::V1, Version::V2] {
         let mut told = Vec::new();
-        let announcement = Announcement { ends, authority: None, alpn: None, tls: None, unique_id: None };
+        let announcement = Announcement { ends, authority: None, alpn: None, tls: None, common_name: None, unique_id: None };
         encode(version, &announcement, &mut told);
         match decode(&told) {
             Decoded::Header(again) => {

@@ -150,6 +150,7 @@ fn unite<'f>(
                 routes: _,
                 certs,
                 strict_sni,
+                tls: _,
                 essential,
                 sources: _,
                 proxies: _,
@@ -196,6 +197,12 @@ fn cannot_share(key: ListenerKey, held: &Listener, later: &Listener) -> Option<S
         return Some(format!(
             "asks for other paths or trusted_proxies on {address} than {}, which has it; choose another address or the \
              same ones",
+            held.origin
+        ));
+    }
+    if later.tls != held.tls && later.tls != Default::default() {
+        return Some(format!(
+            "asks for other tls rules on {address} than {}, which has it; choose another address or the same rules",
             held.origin
         ));
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::kube::spec::{Access, ClusterSpec};
 use super::kube::{Cluster, manifests};
 use super::merge::merge;
-use super::{problems, roots};
+use super::{clock, problems, roots, validity};
 use crate::model::compile::compile;
 use crate::model::intent::Intent;
 use crate::model::live::Live;
@@ -52,10 +52,11 @@ pub fn once(fragment: &Intent, clusters: &[ClusterSpec]) -> Result<Once, Vec<Str
     if !wrong.is_empty() {
         return Err(wrong);
     }
-    let (intent, clashes) = merge(&fragments);
+    let (mut intent, clashes) = merge(&fragments);
+    let aged = validity::look(&mut intent, i64::try_from(clock::now_ms() / 1000).unwrap_or(i64::MAX)).problems;
     let live = Live::new(1);
     live.tls.trust_by(roots::of_system);
     let (_, more) = compile(&intent, &Snapshot::default(), &live);
-    let problems = problems::in_order(found.into_iter().chain(clashes).chain(more).collect());
+    let problems = problems::in_order(found.into_iter().chain(clashes).chain(aged).chain(more).collect());
     Ok(Once { intent, problems, left_out })
 }

@@ -68,10 +68,24 @@ pub fn parse(cert_pem: &[u8], key_pem: &[u8], origin: &Origin) -> Result<Cert, P
     }
     let leaf = chain.first().ok_or(PemError::NoCert)?;
     let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| PemError::BadLeaf(error.to_string()))?;
-    let (names, not_after) = (names_of(&leaf), leaf.validity().not_after.timestamp());
+    let (names, validity) = (names_of(&leaf), leaf.validity());
+    let (not_before, not_after) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+    let must_staple = asks_for_staple(&leaf);
     let key = key_of(key_pem)?;
     check_pair(&chain, &key)?;
-    Ok(Cert { names, key: Secret::new(key.secret_der()), not_after, origin: origin.clone(), chain })
+    let key = Secret::new(key.secret_der());
+    Ok(Cert { names, chain, key, not_before, not_after, must_staple, staple: None, origin: origin.clone() })
+}
+
+/// Whether the certificate has the extension `id-pe-tlsfeature` with `status_request` in it (RFC 7633).
+fn asks_for_staple(leaf: &X509Certificate<'_>) -> bool {
+    const TLS_FEATURE: &str = "1.3.6.1.5.5.7.1.24";
+    /// INTEGER 5.
+    const STATUS_REQUEST: [u8; 3] = [2, 1, 5];
+    leaf.extensions().iter().any(|extension| {
+        extension.oid.to_id_string() == TLS_FEATURE
+            && extension.value.windows(STATUS_REQUEST.len()).any(|part| part == STATUS_REQUEST)
+    })
 }
 
 /// Parses the certificates of authorities, as DER.
@@ -187,6 +201,24 @@ mod tests {
         let cert = parse(pem.as_bytes(), key.serialize_pem().as_bytes(), &origin()).unwrap();
         assert_eq!(shown(&cert), ["old.example.test"]);
         assert_eq!(cert.not_after, rcgen::date_time_ymd(2031, 5, 6).unix_timestamp());
+    }
+
+    #[test]
+    fn a_certificate_says_when_it_is_valid_and_whether_it_must_be_stapled() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = |features: &[u8]| {
+            let mut params = rcgen::CertificateParams::default();
+            params.not_before = rcgen::date_time_ymd(2021, 5, 6);
+            if !features.is_empty() {
+                let oid = [1, 3, 6, 1, 5, 5, 7, 1, 24];
+                params.custom_extensions = vec![rcgen::CustomExtension::from_oid_content(&oid, features.to_vec())];
+            }
+            let pem = params.self_signed(&key).unwrap().pem();
+            parse(pem.as_bytes(), key.serialize_pem().as_bytes(), &origin()).unwrap()
+        };
+        assert_eq!(made(&[]).not_before, rcgen::date_time_ymd(2021, 5, 6).unix_timestamp());
+        assert!(!made(&[]).must_staple && !made(&[0x30, 3, 2, 1, 17]).must_staple);
+        assert!(made(&[0x30, 3, 2, 1, 5]).must_staple && made(&[0x30, 6, 2, 1, 17, 2, 1, 5]).must_staple);
     }
 
     #[test]

@@ -175,6 +175,7 @@ fn tcp_listener() -> crate::model::intent::Listener {
         routes: vec![],
         certs: vec![],
         strict_sni: false,
+        tls: Default::default(),
         sources: SourceRules::default(),
         essential: true,
         proxies: Vec::new(),

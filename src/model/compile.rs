@@ -10,8 +10,7 @@ use std::sync::Arc;
 use super::balance::{Maglev, Schedule, digest, token::Tokens};
 use super::filter::FilterPlan;
 use super::intent::{
-    Action, Admin, Backend, Cert, Filters, Intent, Listener, ListenerKey, PathMatch, Pool, PoolName, Protocol, Route,
-    Sticky,
+    Action, Admin, Backend, Filters, Intent, Listener, ListenerKey, PathMatch, Pool, PoolName, Protocol, Route, Sticky,
 };
 use super::live::{AgentKey, BackendKey, BackendState, Live, ProbeKey, RampKey, ServeKey, SlotKey};
 use super::map::Map;
@@ -20,7 +19,7 @@ use super::route::{Matcher, NameTable, RouteTable, Target};
 use super::snapshot::{BackendPlan, ListenerPlan, PoolPlan, Snapshot};
 use super::source::{RangeSet, SourceTable};
 use super::speech::SpeechPlan;
-use super::tls::TlsPlan;
+use super::tls::{NamedCert, TlsPlan};
 
 /// Compiles `intent`. `previous` lends what did not change, `live` the states.
 pub fn compile(intent: &Intent, previous: &Snapshot, live: &Live) -> (Snapshot, Vec<Problem>) {
@@ -187,9 +186,7 @@ fn plan_listener(
     let old = previous.listeners.get(&key);
     // Taken over whole, unless building it had problems: those must be told again in every round.
     if let Some(same) = old.filter(|plan| {
-        plan.intent == *listener
-            && plan.clean
-            && plan.tls.as_ref().is_none_or(|tls| tls.is_of(&certs, listener.strict_sni))
+        plan.intent == *listener && plan.clean && plan.tls.as_ref().is_none_or(|tls| tls.is_of(&certs, listener))
     }) {
         return same.clone();
     }
@@ -285,12 +282,12 @@ impl Targets {
     }
 }
 
-fn certs_of(listener: &Listener, intent: &Intent, problems: &mut Vec<Problem>) -> Vec<Arc<Cert>> {
+fn certs_of(listener: &Listener, intent: &Intent, problems: &mut Vec<Problem>) -> Vec<NamedCert> {
     let mut certs = Vec::with_capacity(listener.certs.len());
     let mut is_ordered = false;
     for name in &listener.certs {
         match intent.certs.get(name) {
-            Some(cert) => certs.push(cert.clone()),
+            Some(cert) => certs.push((name.clone(), cert.clone())),
             // Who orders it tells when that fails. Until it is there handshakes are refused: a stand-in that nobody can
             // trust would only teach people to click warnings away.
             None if intent.orders.contains_key(name) => is_ordered = true,
@@ -308,14 +305,14 @@ fn certs_of(listener: &Listener, intent: &Intent, problems: &mut Vec<Problem>) -
 
 fn plan_tls(
     listener: &Listener,
-    certs: Vec<Arc<Cert>>,
+    certs: Vec<NamedCert>,
     old: Option<&TlsPlan>,
     live: &Live,
     problems: &mut Vec<Problem>,
 ) -> TlsPlan {
-    match old.filter(|tls| tls.is_of(&certs, listener.strict_sni) && tls.is_clean()) {
+    match old.filter(|tls| tls.is_of(&certs, listener) && tls.is_clean()) {
         Some(same) => same.clone(),
-        None => TlsPlan::build(certs, listener.strict_sni, &live.tls, problems),
+        None => TlsPlan::build(certs, listener, &live.tls, problems),
     }
 }
 

@@ -25,6 +25,7 @@ pub mod pool;
 pub mod speech;
 pub mod sticky;
 mod text;
+pub mod tls;
 
 pub use client::ClientLimits;
 pub use filter::{Filters, Redirect};
@@ -36,6 +37,7 @@ pub use pool::{
 };
 pub use speech::Speech;
 pub use sticky::{SameSite, Sticky, StickyCookie};
+pub use tls::{Staple, TlsRules};
 
 /// Everything that was asked, by one source or by all.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -147,6 +149,8 @@ pub struct Listener {
     /// Refuse handshakes whose SNI no certificate names, rather than answering with the first certificate. Listeners
     /// that are united on one address are strict when either is.
     pub strict_sni: bool,
+    /// How TLS is spoken (`https` only).
+    pub tls: TlsRules,
     /// Which sources may connect.
     pub sources: SourceRules,
     /// Sources whose connections begin with a PROXY protocol header, which names the client. Connections of others are
@@ -301,8 +305,14 @@ pub struct Cert {
     pub chain: Vec<Arc<[u8]>>,
     /// The private key in DER.
     pub key: Secret,
+    /// Since when the leaf is valid, in seconds since 1970.
+    pub not_before: i64,
     /// When the leaf ends, in seconds since 1970.
     pub not_after: i64,
+    /// The leaf asks that its authority's answer be sent along (RFC 7633).
+    pub must_staple: bool,
+    /// That answer, where one was given.
+    pub staple: Option<Staple>,
     /// Who gave it.
     pub origin: Origin,
 }

@@ -1,4 +1,8 @@
-//! Certificates as rustls wants them: chosen by SNI, swapped with the snapshot, tickets shared across swaps.
+//! The TLS side of listeners, as rustls wants it: certificates chosen by SNI and swapped with the snapshot.
+//!
+//! Each group of names with the same certificates has a configuration of its own, because rustls binds sessions to a
+//! configuration and not to what was shown (see `sessions`). What cannot be had as it was asked is never had more
+//! freely: a listener whose rules for clients cannot be kept refuses every handshake.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,26 +10,33 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{
-    ClientHello, ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions,
-};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 
-use super::host::{Host, HostPattern};
-use super::intent::Cert;
-use super::live::acme::{AcmeState, PROTOCOL};
+use super::intent::tls::{ClientAuth, ClientAuthMode, TlsRules, TlsVersion};
+use super::intent::{Cert, CertName, Listener};
+use super::live::acme::AcmeState;
+use super::map::Map;
 use super::problem::Problem;
+use names::{ByKind, Shares, Showable};
+use prover::Prover;
+use sessions::Sessions;
 
-/// Sessions kept for TLS 1.2 resumption by id, in all.
-const SESSIONS: usize = 4096;
+mod names;
+mod prover;
+mod sessions;
+mod suites;
+
+pub use names::{Clients, Identity, Names};
 
 /// What every TLS configuration shares, made once a process: a client that resumes after a swap still can.
 pub struct TlsShared {
     provider: Arc<CryptoProvider>,
-    tickets: Option<Arc<dyn ProducesTickets>>,
-    sessions: Arc<dyn StoresServerSessions>,
-    acme: Arc<AcmeState>,
+    ignores_client_order: bool,
+    sessions: Sessions,
+    prover: Prover,
     system: OnceLock<Box<Authorities>>,
     roots: OnceLock<Arc<RootCertStore>>,
 }
@@ -34,13 +45,15 @@ pub struct TlsShared {
 type Authorities = dyn Fn() -> Vec<CertificateDer<'static>> + Send + Sync;
 
 impl TlsShared {
+    /// `acme`: what certificate authorities are answered.
     pub(super) fn new(acme: Arc<AcmeState>) -> Self {
+        let has_aes = suites::has_aes();
+        let provider = Arc::new(suites::provider(has_aes));
         Self {
-            provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
-            // Without randomness there are no tickets and each handshake is a full one.
-            tickets: rustls::crypto::aws_lc_rs::Ticketer::new().ok(),
-            sessions: ServerSessionMemoryCache::new(SESSIONS),
-            acme,
+            prover: Prover::new(&provider, acme),
+            provider,
+            ignores_client_order: suites::is_ours_to_choose(has_aes),
+            sessions: Sessions::new(),
             system: OnceLock::new(),
             roots: OnceLock::new(),
         }
@@ -81,18 +94,22 @@ impl TlsShared {
 
 impl fmt::Debug for TlsShared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsShared").field("tickets", &self.tickets.is_some()).finish_non_exhaustive()
+        f.debug_struct("TlsShared").field("tickets", &self.sessions.has_tickets()).finish_non_exhaustive()
     }
 }
+
+/// A certificate and the name it goes by.
+pub(super) type NamedCert = (CertName, Arc<Cert>);
 
 /// The TLS side of one listener.
 #[derive(Clone)]
 pub struct TlsPlan {
-    /// What rustls needs; re-used by later snapshots while the certificates are the same.
-    pub config: Arc<rustls::ServerConfig>,
-    certs: Vec<Arc<Cert>>,
-    strict: bool,
-    clean: bool,
+    /// Who answers to which server name; re-used by later snapshots while nothing of it changes.
+    pub names: Arc<Names>,
+    certs: Vec<NamedCert>,
+    rules: TlsRules,
+    is_strict: bool,
+    is_clean: bool,
 }
 
 impl fmt::Debug for TlsPlan {
@@ -103,103 +120,161 @@ impl fmt::Debug for TlsPlan {
 
 impl TlsPlan {
     /// Whether it was made of just these.
-    pub(super) fn is_of(&self, certs: &[Arc<Cert>], strict: bool) -> bool {
-        self.strict == strict && self.certs == certs
+    pub(super) fn is_of(&self, certs: &[NamedCert], listener: &Listener) -> bool {
+        self.is_strict == listener.strict_sni && self.certs == certs && self.rules == listener.tls
     }
 
-    /// Whether every certificate could be used.
+    /// Whether everything could be used.
     pub(super) fn is_clean(&self) -> bool {
-        self.clean
+        self.is_clean
     }
 
-    /// Builds the configuration; a certificate that does not fit its key becomes a problem and is left out.
-    pub(super) fn build(certs: Vec<Arc<Cert>>, strict: bool, shared: &TlsShared, problems: &mut Vec<Problem>) -> Self {
+    /// Builds the configurations. A certificate that does not fit its key becomes a problem and is left out; rules for
+    /// clients that cannot be kept become one and leave nothing.
+    pub(super) fn build(
+        certs: Vec<NamedCert>,
+        listener: &Listener,
+        shared: &TlsShared,
+        problems: &mut Vec<Problem>,
+    ) -> Self {
         let before = problems.len();
-        let mut resolver = BySni { exact: HashMap::new(), wildcard: HashMap::new(), fallback: None };
-        for cert in &certs {
-            match certified(cert, &shared.provider) {
-                Ok(key) => resolver.add(cert, key, strict),
-                Err(error) => problems.push(Problem::new(
-                    &cert.origin,
-                    format!("the certificate cannot be used: {error}; give a chain with the leaf first and the leaf's own key"),
-                )),
-            }
+        let mut names = names_of(&certs, listener, shared, problems).unwrap_or_else(|reason| {
+            problems.push(Problem::new(&listener.origin, format!("{reason}; until then every handshake is refused")));
+            Names::default()
+        });
+        // Whatever else there is or is not: an authority must get the proof it asks for.
+        names.prover = Some(shared.prover.clone());
+        Self {
+            names: Arc::new(names),
+            certs,
+            rules: listener.tls.clone(),
+            is_strict: listener.strict_sni,
+            is_clean: problems.len() == before,
         }
-        let resolver = Arc::new(Resolver { by_sni: resolver, acme: shared.acme.clone() });
-        let builder = rustls::ServerConfig::builder_with_provider(shared.provider.clone())
-            .with_protocol_versions(rustls::ALL_VERSIONS);
-        let mut config = match builder {
-            Ok(builder) => builder.with_no_client_auth().with_cert_resolver(resolver),
-            // The provider is compiled in with both versions; were it not, rustls' own default stands in.
-            Err(_) => rustls::ServerConfig::builder().with_no_client_auth().with_cert_resolver(resolver),
-        };
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), PROTOCOL.to_vec()];
-        config.session_storage = shared.sessions.clone();
-        if let Some(tickets) = &shared.tickets {
-            config.ticketer = tickets.clone();
-        }
-        Self { config: Arc::new(config), certs, strict, clean: problems.len() == before }
     }
 }
 
-fn certified(cert: &Cert, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, rustls::Error> {
+fn names_of(
+    certs: &[NamedCert],
+    listener: &Listener,
+    shared: &TlsShared,
+    problems: &mut Vec<Problem>,
+) -> Result<Names, String> {
+    let clients = listener.tls.client_auth.as_ref().map(|auth| clients(auth, &shared.provider)).transpose()?;
+    let showable = showable(certs, &shared.provider, problems);
+    let shares = Shares::of(&showable, listener.strict_sni);
+    let mut made = HashMap::new();
+    let mut identity = |share: &Vec<usize>| -> Result<Arc<Identity>, String> {
+        if let Some(known) = made.get(share) {
+            return Ok(Arc::clone(known));
+        }
+        let of: Vec<&Showable> = share.iter().filter_map(|at| showable.get(*at)).collect();
+        let identity = Arc::new(identify(&of, &listener.tls, clients.clone(), shared)?);
+        made.insert(share.clone(), identity.clone());
+        Ok(identity)
+    };
+    let fallback = shares.fallback.as_ref().map(&mut identity).transpose()?;
+    let mut all = |shares: &Map<_, Vec<usize>>| -> Result<Map<_, _>, String> {
+        shares.iter().map(|(host, share)| Ok((Clone::clone(host), identity(share)?))).collect()
+    };
+    let (exact, wildcard) = (all(&shares.exact)?, all(&shares.wildcard)?);
+    let is_one = made.len() == 1;
+    Ok(Names { exact, wildcard, fallback, is_one, prover: None })
+}
+
+/// The certificates that fit their keys.
+fn showable(certs: &[NamedCert], provider: &CryptoProvider, problems: &mut Vec<Problem>) -> Vec<Showable> {
+    let mut showable = Vec::with_capacity(certs.len());
+    for (name, cert) in certs {
+        match certified(cert, provider) {
+            Ok(key) => {
+                showable.push(Showable { name: name.clone(), hosts: cert.names.clone(), key: Arc::new(key) });
+            }
+            Err(error) => problems.push(Problem::new(
+                &cert.origin,
+                format!(
+                    "the certificate cannot be used: {error}; give a chain with the leaf first and the leaf's own key"
+                ),
+            )),
+        }
+    }
+    showable
+}
+
+fn certified(cert: &Cert, provider: &CryptoProvider) -> Result<CertifiedKey, rustls::Error> {
     let chain = cert.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
     let key = PrivateKeyDer::try_from(cert.key.expose().to_vec())
         .map_err(|error| rustls::Error::General(format!("the private key is unreadable: {error}")))?;
-    Ok(Arc::new(CertifiedKey::from_der(chain, key, provider)?))
+    let mut key = CertifiedKey::from_der(chain, key, provider)?;
+    key.ocsp = cert.staple.as_ref().and_then(|staple| staple.response()).map(|der| der.to_vec());
+    Ok(key)
 }
 
-/// Finds the certificate of a name: exact, then `*.` and the rest, then the first one given.
-#[derive(Debug)]
-struct BySni {
-    exact: HashMap<Host, Arc<CertifiedKey>>,
-    wildcard: HashMap<Host, Arc<CertifiedKey>>,
-    fallback: Option<Arc<CertifiedKey>>,
-}
-
-impl BySni {
-    fn add(&mut self, cert: &Cert, key: Arc<CertifiedKey>, strict: bool) {
-        if !strict && self.fallback.is_none() {
-            self.fallback = Some(key.clone());
-        }
-        for name in &cert.names {
-            // The first certificate that claims a name keeps it.
-            match name {
-                HostPattern::Exact(host) => drop(self.exact.entry(host.clone()).or_insert_with(|| key.clone())),
-                HostPattern::Wildcard(host) => drop(self.wildcard.entry(host.clone()).or_insert_with(|| key.clone())),
-                HostPattern::Any => self.fallback = Some(key.clone()),
-            }
-        }
+fn identify(
+    certs: &[&Showable],
+    rules: &TlsRules,
+    clients: Option<Clients>,
+    shared: &TlsShared,
+) -> Result<Identity, String> {
+    let versions = match rules.min_version {
+        TlsVersion::Tls12 => rustls::ALL_VERSIONS,
+        TlsVersion::Tls13 => &[&rustls::version::TLS13],
+    };
+    let builder = rustls::ServerConfig::builder_with_provider(shared.provider.clone())
+        .with_protocol_versions(versions)
+        .map_err(|error| format!("its TLS versions cannot be had ({error})"))?;
+    let builder = match &clients {
+        Some(clients) => builder.with_client_cert_verifier(clients.verifier.clone()),
+        None => builder.with_no_client_auth(),
+    };
+    let keys = certs.iter().map(|cert| cert.key.clone()).collect();
+    let mut config = builder.with_cert_resolver(Arc::new(ByKind::new(keys)));
+    config.ignore_client_order = shared.ignores_client_order;
+    config.alpn_protocols = rules.alpn.iter().map(|alpn| alpn.label().into()).collect();
+    let mut names: Box<[CertName]> = certs.iter().map(|cert| cert.name.clone()).collect();
+    names.sort_unstable();
+    let sessions = shared.sessions.of((rules.clone(), names.clone()));
+    config.session_storage = sessions.clone();
+    if shared.sessions.has_tickets() {
+        config.ticketer = sessions;
     }
+    Ok(Identity { config: Arc::new(config), clients, certs: names })
+}
 
-    fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
-        let host = Host::parse(name).ok()?;
-        self.exact.get(&host).cloned().or_else(|| {
-            let (_, parent) = name.split_once('.')?;
-            self.wildcard.get(&Host::parse(parent).ok()?).cloned()
-        })
+/// The judge of clients' certificates.
+fn clients(auth: &ClientAuth, provider: &Arc<CryptoProvider>) -> Result<Clients, String> {
+    Ok(Clients { verifier: verifier(auth, provider)?, tell: auth.tell })
+}
+
+/// Judges chains of client certificates as `auth` says. Revocations are as strict as those of HAProxy and nginx: once
+/// there is a list, each authority needs one, and one that is outdated says nothing.
+///
+/// # Errors
+/// Why none can be made of it, and what would be right.
+fn verifier(auth: &ClientAuth, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for root in &*auth.roots {
+        let wrong = |error| format!("client_auth: ca has a certificate that cannot be an authority ({error})");
+        roots.add(CertificateDer::from(root.to_vec())).map_err(wrong)?;
     }
-}
-
-/// The proof for a certificate authority that asks for one (RFC 8737), else the certificate of the name.
-#[derive(Debug)]
-struct Resolver {
-    by_sni: BySni,
-    acme: Arc<AcmeState>,
-}
-
-impl ResolvesServerCert for Resolver {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // Who offers that protocol and nothing else is an authority, which none of the other certificates is for.
-        if hello.alpn().is_some_and(|mut offers| offers.next() == Some(PROTOCOL) && offers.next().is_none()) {
-            return self.acme.key(&Host::parse(hello.server_name()?).ok()?);
-        }
-        self.by_sni.resolve(hello)
+    let crls = auth.crls.iter().map(|crl| CertificateRevocationListDer::from(crl.der.to_vec()));
+    let mut builder = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
+        .with_crls(crls)
+        .enforce_revocation_expiration();
+    if auth.mode == ClientAuthMode::Optional {
+        builder = builder.allow_unauthenticated();
     }
+    builder.build().map_err(|error| format!("client_auth cannot be kept ({error}); give its ca and crl again, whole"))
 }
 
-impl ResolvesServerCert for BySni {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        hello.server_name().and_then(|name| self.find(name)).or_else(|| self.fallback.clone())
-    }
+/// What is wrong with rules for clients, for doors that are stricter than compile.
+///
+/// # Errors
+/// Why they cannot be kept.
+pub fn check_clients(auth: &ClientAuth) -> Result<(), String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    verifier(auth, &provider).map(|_| ())
 }
+
+#[cfg(test)]
+mod tests;

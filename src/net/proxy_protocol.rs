@@ -112,20 +112,24 @@ pub struct Announcement<'a> {
     pub alpn: Option<&'a [u8]>,
     /// TLS that was ended before this connection.
     pub tls: Option<Tls>,
+    /// The common name in the client's certificate.
+    pub common_name: Option<&'a str>,
     /// Names the client's connection, so that logs can be put together; at most 128 bytes.
     pub unique_id: Option<&'a [u8]>,
 }
 
-/// The TLS of a client that showed no certificate.
+/// The TLS of a client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Tls {
     /// As `TLSv1.3`.
     pub version: &'static str,
     /// In OpenSSL's words, as `TLS_AES_128_GCM_SHA256`; empty when it has none.
     pub cipher: &'static str,
+    /// Whether the client showed a certificate, which was found good.
+    pub is_verified: bool,
 }
 
-/// Appends a header to `into`: at most 107 bytes in version 1 and 1,100 in version 2. Version 2 always carries a
+/// Appends a header to `into`: at most 107 bytes in version 1 and 1,400 in version 2. Version 2 always carries a
 /// checksum, which whoever does not know it skips. Values longer than they may be are left out.
 pub fn encode(version: Version, announcement: &Announcement<'_>, into: &mut Vec<u8>) {
     match version {

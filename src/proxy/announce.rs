@@ -24,19 +24,22 @@ pub(super) struct Told {
     pub(super) alpn: Option<Box<[u8]>>,
     /// The TLS that ended here.
     pub(super) tls: Option<Tls>,
+    /// The common name in its certificate.
+    pub(super) common_name: Option<Box<str>>,
     /// Drawn by chance, one for each connection of a client.
     pub(super) id: [u64; 2],
 }
 
 /// Sends the header on a fresh connection. `more`: the next bytes are at hand and leave with it.
 pub(super) fn send(stream: &TcpStream, version: ProxyVersion, told: &Told, more: bool) -> io::Result<()> {
-    let Told { ends, authority, alpn, tls, id } = told;
+    let Told { ends, authority, alpn, tls, common_name, id } = told;
     let id = format!("{:016x}{:016x}", id[0], id[1]);
     let announcement = Announcement {
         ends: *ends,
         authority: authority.as_deref(),
         alpn: alpn.as_deref(),
         tls: *tls,
+        common_name: common_name.as_deref(),
         unique_id: Some(id.as_bytes()),
     };
     let version = match version {
@@ -49,14 +52,15 @@ pub(super) fn send(stream: &TcpStream, version: ProxyVersion, told: &Told, more:
     first::put(stream, &header, more)
 }
 
-/// The words of the PROXY protocol for a handshake. `None` for what it has no words for.
-pub(super) fn tls(version: Option<ProtocolVersion>, suite: Option<CipherSuite>) -> Option<Tls> {
+/// The words of the PROXY protocol for a handshake. `None` for what it has no words for. `is_verified`: the client showed
+/// a certificate that was found good.
+pub(super) fn tls(version: Option<ProtocolVersion>, suite: Option<CipherSuite>, is_verified: bool) -> Option<Tls> {
     let version = match version? {
         ProtocolVersion::TLSv1_2 => "TLSv1.2",
         ProtocolVersion::TLSv1_3 => "TLSv1.3",
         _ => return None,
     };
-    Some(Tls { version, cipher: suite.map_or("", cipher) })
+    Some(Tls { version, cipher: suite.map_or("", cipher), is_verified })
 }
 
 /// A suite as OpenSSL names it, which is what backends expect.
@@ -83,7 +87,7 @@ mod tests {
     #[test]
     fn every_suite_that_is_spoken_has_its_name() {
         for suite in rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES {
-            let told = tls(Some(suite.version().version), Some(suite.suite())).unwrap();
+            let told = tls(Some(suite.version().version), Some(suite.suite()), false).unwrap();
             assert!(!told.cipher.is_empty() && told.version.starts_with("TLSv1."), "{suite:?}");
         }
     }

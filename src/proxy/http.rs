@@ -8,11 +8,12 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -26,6 +27,7 @@ use tracing::debug;
 use super::outcome::of_http;
 use super::{Connection, Worker};
 use crate::model::outcome::Outcome;
+use crate::model::tls::Names;
 use crate::net::proxy_protocol;
 use crate::net::socket::{self, Presence};
 use crate::net::unacknowledged::unacknowledged;
@@ -100,6 +102,12 @@ pub(super) struct Tls {
     pub(super) h2: bool,
     /// The server name that the client asked for.
     pub(super) name: Option<Box<str>>,
+    /// Which hosts may be asked for on a connection for that name; `None`: all.
+    pub(super) names: Option<Arc<Names>>,
+    /// What backends are told of the client's certificate, in fields.
+    pub(super) fields: Option<Rc<[(HeaderName, HeaderValue)]>>,
+    /// The common name in the client's certificate, where backends are told of it.
+    pub(super) common_name: Option<Box<str>>,
     /// What else of it backends may be told.
     pub(super) told: Option<proxy_protocol::Tls>,
 }

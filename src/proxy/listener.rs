@@ -16,6 +16,7 @@ use crate::model::intent::{ListenerKey, Protocol};
 use crate::model::live::ListenerState;
 use crate::model::outcome::{Outcome, Refusal};
 use crate::model::snapshot::Snapshot;
+use crate::model::tls::Names;
 use crate::net::socket;
 
 /// How long the loop rests when descriptors or memory ran out: long enough not to spin, short enough to recover.
@@ -52,7 +53,7 @@ enum Admission {
     Tcp,
     TlsPassthrough,
     Http,
-    Https(Arc<rustls::ServerConfig>),
+    Https(Arc<Names>),
 }
 
 /// Admits a peer, where it is a proxy only to name its client.
@@ -74,7 +75,7 @@ fn admission(snapshot: &Snapshot, key: &ListenerKey, peer: SocketAddr) -> Admiss
         Some(plan) if !plan.sources.admits(peer) => Admission::Refused(Refusal::Source),
         Some(plan) => match (plan.intent.protocol, &plan.tls) {
             (Protocol::Tcp, _) => Admission::Tcp,
-            (Protocol::Https, Some(tls)) => Admission::Https(tls.config.clone()),
+            (Protocol::Https, Some(tls)) => Admission::Https(tls.names.clone()),
             (Protocol::Http, _) => Admission::Http,
             (Protocol::TlsPassthrough, _) => Admission::TlsPassthrough,
             // Compile gives every https listener its TLS side; without one nothing may be served in the clear.
@@ -133,7 +134,7 @@ fn start(worker: Rc<Worker>, connection: Connection, stream: TcpStream, admissio
         Admission::Tcp => drop(spawn_local(tcp::serve(worker, connection, stream))),
         Admission::TlsPassthrough => drop(spawn_local(passthrough::serve(worker, connection, stream))),
         Admission::Http => drop(spawn_local(http::serve(worker, connection, stream, None))),
-        Admission::Https(config) => drop(spawn_local(tls::serve(worker, connection, stream, config))),
+        Admission::Https(names) => drop(spawn_local(tls::serve(worker, connection, stream, names))),
     }
 }
 
@@ -176,6 +177,7 @@ mod tests {
             routes: vec![],
             certs: vec![],
             strict_sni: false,
+            tls: Default::default(),
             essential: true,
             proxies: Vec::new(),
             http: Default::default(),

@@ -88,7 +88,7 @@ async fn reach(
     let reached = connect::connect(worker, pool, connection.peer.ip(), &mut Tried::default()).await?;
     if let Some(version) = pool.intent.send_proxy {
         let ends = connection.ends(|| client.local_addr().ok());
-        let told = Told { ends, authority, alpn, tls: None, id: [worker.draw(), worker.draw()] };
+        let told = Told { ends, authority, alpn, tls: None, common_name: None, id: [worker.draw(), worker.draw()] };
         announce::send(&reached.stream, version, &told, !bytes.is_empty()).map_err(|_| Outcome::BackendBroke)?;
     }
     let pace = connection.speed.as_ref().map(Speed::pace);

@@ -1,49 +1,117 @@
 //! TLS ended here: the handshake with the snapshot's certificate, then HTTP as ALPN says.
+//!
+//! The client's first message is read before a configuration is chosen, as sessions belong to a configuration; where
+//! all clients get the same one that step is left out. Signing is done on the data thread, like all of a connection.
 
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rustls::HandshakeKind;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::Acceptor;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use tracing::debug;
 
 use super::{Connection, Worker, announce, http, limit};
-use crate::model::live::acme::PROTOCOL;
+use crate::model::intent::tls::Tell;
 use crate::model::outcome::Outcome;
+use crate::model::tls::{Clients, Identity, Names};
+
+mod client;
+mod name;
+
+pub(super) use client::is_ours as is_client_field;
+
+/// The alert for a name that nobody here answers to: fatal, `unrecognized_name` (RFC 6066 §3). Before the first message
+/// of a server, alerts are in the clear.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// Serves one connection of an `https` listener to its end.
-pub(super) async fn serve(
-    worker: Rc<Worker>,
-    connection: Connection,
-    stream: TcpStream,
-    config: Arc<rustls::ServerConfig>,
-) {
+pub(super) async fn serve(worker: Rc<Worker>, connection: Connection, stream: TcpStream, names: Arc<Names>) {
     let limit = limit::asked_of_client(&worker, &connection.key).handshake;
-    match tokio::time::timeout(limit, TlsAcceptor::from(config).accept(stream)).await {
-        Ok(Ok(stream)) => {
-            let shaken = stream.get_ref().1;
-            if shaken.alpn_protocol() == Some(PROTOCOL) {
-                // A certificate authority, which has seen what it came for (RFC 8737 §3).
-                connection.admitted.end(Outcome::Done);
-                return;
+    let error = match tokio::time::timeout(limit, shake(stream, &names)).await {
+        // A certificate authority, which has seen what it came for (RFC 8737 §3).
+        Ok(Ok((_, None))) => return connection.admitted.end(Outcome::Done),
+        Ok(Ok((stream, Some(identity)))) => match told(&stream, &identity) {
+            Ok(Told { fields, common_name, is_verified }) => {
+                let shaken = stream.get_ref().1;
+                let tls = http::Tls {
+                    h2: shaken.alpn_protocol() == Some(b"h2"),
+                    name: shaken.server_name().map(Into::into),
+                    names: names.only().is_none().then_some(names),
+                    fields,
+                    common_name,
+                    told: announce::tls(
+                        shaken.protocol_version(),
+                        shaken.negotiated_cipher_suite().map(|suite| suite.suite()),
+                        is_verified,
+                    ),
+                };
+                return http::serve(worker, connection, stream, Some(tls)).await;
             }
-            let tls = http::Tls {
-                h2: shaken.alpn_protocol() == Some(b"h2"),
-                name: shaken.server_name().map(Into::into),
-                told: announce::tls(
-                    shaken.protocol_version(),
-                    shaken.negotiated_cipher_suite().map(|suite| suite.suite()),
-                ),
-            };
-            http::serve(worker, connection, stream, Some(tls)).await;
+            Err(error) => error.to_string(),
+        },
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("it took longer than {limit:?}"),
+    };
+    debug!(listener = %connection.key, client = %connection.peer, %error, "TLS handshake failed");
+    connection.admitted.end(Outcome::TlsFailed);
+}
+
+/// Shakes hands, as the identity that the client asks for; none where it is a certificate authority.
+async fn shake(stream: TcpStream, names: &Names) -> io::Result<(TlsStream<TcpStream>, Option<Arc<Identity>>)> {
+    if let Some(only) = names.only().filter(|_| !names.may_be_proved()) {
+        return Ok((TlsAcceptor::from(only.config.clone()).accept(stream).await?, Some(only.clone())));
+    }
+    let mut start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    if let Some(proof) = names.proof(&start.client_hello()).cloned() {
+        return Ok((start.into_stream(proof).await?, None));
+    }
+    match names.find(start.client_hello().server_name()) {
+        Some(identity) => Ok((start.into_stream(identity.config.clone()).await?, Some(identity.clone()))),
+        None => {
+            start.io.write_all(&UNRECOGNIZED_NAME).await?;
+            Err(io::Error::other("no certificate answers to the server name"))
         }
-        Ok(Err(error)) => {
-            debug!(listener = %connection.key, client = %connection.peer, %error, "TLS handshake failed");
-            connection.admitted.end(Outcome::TlsFailed);
-        }
-        Err(_) => {
-            debug!(listener = %connection.key, client = %connection.peer, "TLS handshake took longer than {limit:?}");
-            connection.admitted.end(Outcome::TlsFailed);
-        }
+    }
+}
+
+/// What backends are told of the client's certificate.
+#[derive(Default)]
+struct Told {
+    fields: Option<client::Fields>,
+    common_name: Option<Box<str>>,
+    is_verified: bool,
+}
+
+/// Finds out what backends are told of the client's certificate. A session that is resumed stands for the certificate it began
+/// with, which may have ended or been revoked since: it is judged again.
+///
+/// # Errors
+/// It is not good any more.
+fn told(stream: &TlsStream<TcpStream>, identity: &Identity) -> Result<Told, rustls::Error> {
+    let Some(clients) = &identity.clients else { return Ok(Told::default()) };
+    let shaken = stream.get_ref().1;
+    let chain = shaken.peer_certificates().unwrap_or_default();
+    if shaken.handshake_kind() == Some(HandshakeKind::Resumed) {
+        judge(clients, chain)?;
+    }
+    let leaf = chain.first().map(|leaf| &**leaf);
+    Ok(Told {
+        fields: client::fields(clients.tell, leaf),
+        common_name: leaf.filter(|_| clients.tell != Tell::Nothing).and_then(client::common_name),
+        is_verified: leaf.is_some(),
+    })
+}
+
+fn judge(clients: &Clients, chain: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
+    match chain.split_first() {
+        Some((leaf, issuers)) => clients.verifier.verify_client_cert(leaf, issuers, UnixTime::now()).map(drop),
+        None if clients.verifier.client_auth_mandatory() => Err(rustls::Error::NoCertificatesPresented),
+        None => Ok(()),
     }
 }

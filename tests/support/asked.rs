@@ -72,6 +72,7 @@ impl Asked {
             routes,
             certs: Vec::new(),
             strict_sni: false,
+            tls: Default::default(),
             sources: SourceRules::default(),
             essential: true,
             proxies: Vec::new(),

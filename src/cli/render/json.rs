@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::model::intent::speech::BackendTls;
+use crate::model::intent::tls::ClientAuth;
 use crate::model::intent::{
     Action, Agent, Backend, Cert, CertName, ClientLimits, Ejection, HttpRules, Intent, Limits, Listener, ListenerKey,
     NamedBackend, Order, PathMatch, Pool, PoolName, Probe, ProbeKind, Queue, Rate, Route, SourceRules, Sticky,
-    StickyCookie, Timeouts, WhenDown,
+    StickyCookie, Timeouts, TlsRules, WhenDown,
 };
 use crate::model::problem::{Origin, Problem};
 
@@ -39,6 +40,7 @@ fn listener_of(key: &ListenerKey, listener: &Listener) -> Value {
         routes,
         certs,
         strict_sni,
+        tls,
         essential,
         sources: SourceRules { allow, deny },
         proxies,
@@ -76,9 +78,24 @@ fn listener_of(key: &ListenerKey, listener: &Listener) -> Value {
         "flow_idle": flow_idle.map(|idle| idle.as_secs_f64()),
         "certificates": certs.iter().map(CertName::as_str).collect::<Vec<_>>(),
         "strict_sni": strict_sni,
+        "tls": tls_of(tls),
         "essential": essential,
         "routes": routes.iter().map(route_of).collect::<Vec<_>>(),
         "origin": origin_of(origin),
+    })
+}
+
+fn tls_of(rules: &TlsRules) -> Value {
+    let TlsRules { min_version, alpn, client_auth } = rules;
+    json!({
+        "min_version": min_version.label(),
+        "alpn": alpn.iter().map(|alpn| alpn.label()).collect::<Vec<_>>(),
+        "client_auth": client_auth.as_ref().map(|ClientAuth { mode, roots, crls, tell }| json!({
+            "mode": mode.label(),
+            "authorities": roots.len(),
+            "crls": crls.len(),
+            "forward": tell.label(),
+        })),
     })
 }
 
@@ -142,7 +159,7 @@ fn pool_of(name: &PoolName, pool: &Pool) -> Value {
         "max_connections": max_connections,
         "queue": { "length": length, "wait": wait.as_secs_f64() },
         "protocol": speech.name(),
-        "tls": speech.tls.as_deref().map(tls_of),
+        "tls": speech.tls.as_deref().map(backend_tls_of),
         "send_proxy_protocol": send_proxy.map(|version| version.to_string()),
         "timeouts": {
             "connect": connect.as_secs_f64(),
@@ -175,7 +192,7 @@ fn sticky_of(sticky: &Sticky) -> Value {
     }
 }
 
-fn tls_of(tls: &BackendTls) -> Value {
+fn backend_tls_of(tls: &BackendTls) -> Value {
     let BackendTls { verify, name, identity } = tls;
     json!({ "verify": verify.name(), "name": name.as_deref(), "client_certificate": identity.is_some() })
 }
@@ -222,11 +239,13 @@ fn name_of(name: &NamedBackend) -> Value {
 }
 
 fn cert_of(name: &CertName, cert: &Cert) -> Value {
-    let Cert { names, chain: _, key: _, not_after, origin } = cert;
+    let Cert { names, chain: _, key: _, not_before: _, not_after, must_staple, staple, origin } = cert;
     json!({
         "name": name.as_str(),
         "names": names.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "not_after": not_after,
+        "must_staple": must_staple,
+        "ocsp": staple.as_ref().is_some_and(|staple| staple.response().is_some()),
         "origin": origin_of(origin),
     })
 }

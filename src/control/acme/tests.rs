@@ -17,6 +17,7 @@ pub(super) fn listening(listeners: &[(Protocol, u16)]) -> Intent {
         routes: vec![],
         certs: vec![],
         strict_sni: false,
+        tls: Default::default(),
         essential: true,
         http: Default::default(),
         proxies: Vec::new(),

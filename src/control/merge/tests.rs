@@ -31,6 +31,7 @@ fn listener(source: &str, protocol: Protocol, routes: Vec<Route>) -> Listener {
         routes,
         certs: vec![],
         strict_sni: false,
+        tls: Default::default(),
         sources: SourceRules::default(),
         essential: true,
         proxies: Vec::new(),
@@ -47,7 +48,16 @@ fn on(port: u16, listener: Listener) -> Intent {
 
 fn cert(source: &str) -> Arc<Cert> {
     let origin = Origin::new(source, "certificate");
-    Arc::new(Cert { names: vec![], chain: vec![], key: Secret::new(*b"k"), not_after: 0, origin })
+    Arc::new(Cert {
+        names: vec![],
+        chain: vec![],
+        key: Secret::new(*b"k"),
+        not_before: 0,
+        not_after: 0,
+        must_staple: false,
+        staple: None,
+        origin,
+    })
 }
 
 fn reasons(problems: &[Problem]) -> Vec<String> {

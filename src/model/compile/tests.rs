@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::balance::Ask;
 use crate::model::host::HostPattern;
+use crate::model::intent::Cert;
 use crate::model::intent::Limits;
 use crate::model::intent::{Backend, CertName, PathMatch, SourceRules};
 use crate::model::secret::Secret;
@@ -40,6 +41,7 @@ fn listener(protocol: Protocol, routes: Vec<Route>) -> Listener {
         routes,
         certs: Vec::new(),
         strict_sni: false,
+        tls: Default::default(),
         sources: SourceRules::default(),
         essential: true,
         proxies: Vec::new(),
@@ -189,7 +191,10 @@ fn https_without_a_usable_certificate_says_so_and_the_rest_stands() {
         names: vec![],
         chain: vec![(*b"not DER").into()],
         key: Secret::new(*b"not a key"),
+        not_before: 0,
         not_after: 0,
+        must_staple: false,
+        staple: None,
         origin: origin("secret broken"),
     };
     asked.certs.insert(name.clone(), Arc::new(cert));

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use super::tls::ClientAuth;
 use super::{
     Action, Admin, Agent, Backend, Balance, Cert, CertName, ClientLimits, Ejection, Failings, HttpRules, Intent,
     Limits, Listener, ListenerKey, NamedBackend, Order, PathMatch, Pool, Probe, ProbeKind, Protocol, ProxyVersion,
-    Queue, Rate, Route, SameSite, SourceRules, Speech, Sticky, StickyCookie, Timeouts, Transport, WhenDown,
+    Queue, Rate, Route, SameSite, SourceRules, Speech, Staple, Sticky, StickyCookie, Timeouts, TlsRules, Transport,
+    WhenDown,
 };
 use crate::model::path::PathRules;
 
@@ -29,9 +31,10 @@ fn write_listener(f: &mut fmt::Formatter<'_>, key: ListenerKey, listener: &Liste
         certs,
         strict_sni,
         essential,
-        sources,
-        proxies,
         http,
+        proxies,
+        sources,
+        tls,
         limits,
         flow_idle,
         origin,
@@ -52,6 +55,7 @@ fn write_listener(f: &mut fmt::Formatter<'_>, key: ListenerKey, listener: &Liste
     if *strict_sni {
         writeln!(f, "  strict_sni")?;
     }
+    write_tls(f, tls)?;
     if !essential {
         writeln!(f, "  not essential")?;
     }
@@ -64,6 +68,23 @@ fn write_listener(f: &mut fmt::Formatter<'_>, key: ListenerKey, listener: &Liste
         if let Some(filters) = filters {
             writeln!(f, "    filters {}", serde_json::to_string(filters).map_err(|_| fmt::Error)?)?;
         }
+    }
+    Ok(())
+}
+
+/// What differs from the usual way.
+fn write_tls(f: &mut fmt::Formatter<'_>, rules: &TlsRules) -> fmt::Result {
+    let TlsRules { min_version, alpn, client_auth } = rules;
+    let usual = TlsRules::default();
+    if *min_version != usual.min_version {
+        writeln!(f, "  tls min_version {}", min_version.label())?;
+    }
+    if *alpn != usual.alpn {
+        writeln!(f, "  tls alpn {}", alpn.iter().map(|alpn| alpn.label()).collect::<Vec<_>>().join(","))?;
+    }
+    if let Some(ClientAuth { mode, roots, crls, tell }) = client_auth {
+        write!(f, "  tls client_auth {} ca {} crl {}", mode.label(), roots.len(), crls.len())?;
+        writeln!(f, " forward {}", tell.label())?;
     }
     Ok(())
 }
@@ -294,12 +315,17 @@ fn write_name(f: &mut fmt::Formatter<'_>, name: &NamedBackend) -> fmt::Result {
 
 fn write_cert(f: &mut fmt::Formatter<'_>, name: &CertName, cert: &Cert) -> fmt::Result {
     // The chain and the key are never shown; when it ends is no part of what was asked.
-    let Cert { names, chain: _, key: _, not_after: _, origin } = cert;
+    let Cert { names, chain: _, key: _, not_before: _, not_after: _, must_staple: _, staple, origin } = cert;
     write!(f, "certificate {name}  # {origin}\n  names")?;
     for host in names {
         write!(f, " {host}")?;
     }
-    writeln!(f)
+    writeln!(f)?;
+    match staple {
+        None => Ok(()),
+        Some(Staple::Good { .. }) => writeln!(f, "  ocsp"),
+        Some(Staple::Unusable(_)) => writeln!(f, "  ocsp unusable"),
+    }
 }
 
 fn write_order(f: &mut fmt::Formatter<'_>, order: &Order) -> fmt::Result {

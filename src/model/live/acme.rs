@@ -97,6 +97,11 @@ impl AcmeState {
         Offer { state: self.clone(), answer }
     }
 
+    /// Whether any answer is offered.
+    pub fn is_offering(&self) -> bool {
+        self.any.load(Relaxed)
+    }
+
     /// The text to answer a plain request for this path with; `None`: it is no challenge of ours.
     pub fn text(&self, path: &str) -> Option<Arc<str>> {
         if !self.any.load(Relaxed) {

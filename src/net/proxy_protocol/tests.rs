@@ -14,7 +14,7 @@ fn ends(from: &str, to: &str) -> Ends {
 }
 
 fn plain(ends: Ends) -> Announcement<'static> {
-    Announcement { ends, authority: None, alpn: None, tls: None, unique_id: None }
+    Announcement { ends, authority: None, alpn: None, tls: None, common_name: None, unique_id: None }
 }
 
 fn encoded(version: Version, announcement: &Announcement<'_>) -> Vec<u8> {
@@ -134,7 +134,7 @@ fn all_that_is_told_of_tls_can_be_read() {
     let announcement = Announcement {
         authority: Some("shop.example.test"),
         alpn: Some(b"h2"),
-        tls: Some(Tls { version: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256" }),
+        tls: Some(Tls { version: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256", is_verified: false }),
         unique_id: Some(b"0123"),
         ..plain(ends("[2001:db8::1]:5", "[2001:db8::2]:443"))
     };
@@ -151,6 +151,11 @@ fn all_that_is_told_of_tls_can_be_read() {
     let within: Vec<_> = Tlvs::within(&value[5..]).collect();
     assert_eq!(within, [(kind::SSL_VERSION, &b"TLSv1.3"[..]), (kind::SSL_CIPHER, b"TLS_AES_128_GCM_SHA256")]);
     assert_eq!(tlvs.len(), 5);
+    let tls = announcement.tls.map(|tls| Tls { is_verified: true, ..tls });
+    let bytes = encoded(Version::V2, &Announcement { tls, common_name: Some("ann"), ..announcement });
+    let (_, value) = header(&bytes).tlvs.find(|(kind, _)| *kind == kind::SSL).unwrap();
+    assert_eq!(value[..5], [7, 0, 0, 0, 0]);
+    assert!(Tlvs::within(&value[5..]).any(|tlv| tlv == (kind::SSL_CN, &b"ann"[..])));
     let long = "x".repeat(256);
     let too_long = Announcement { authority: Some(&long), unique_id: Some(&[0; 129]), ..announcement };
     let bytes = encoded(Version::V2, &too_long);

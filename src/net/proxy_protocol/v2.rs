@@ -20,6 +20,8 @@ pub mod kind {
     pub const SSL: u8 = 0x20;
     /// Within `SSL`: the version.
     pub const SSL_VERSION: u8 = 0x21;
+    /// Within `SSL`: the common name in the client's certificate.
+    pub const SSL_CN: u8 = 0x22;
     /// Within `SSL`: the cipher.
     pub const SSL_CIPHER: u8 = 0x23;
 }
@@ -33,6 +35,8 @@ const TCP4: u8 = 0x11;
 const TCP6: u8 = 0x21;
 /// In `SSL`: the client connected over TLS.
 const CLIENT_SSL: u8 = 0x01;
+/// In `SSL`: the client showed a certificate, on this connection or on the one whose session it resumes.
+const CLIENT_CERT: u8 = 0x02 | 0x04;
 /// The longest host name, protocol name and id that are sent.
 const LONGEST_VALUE: usize = 255;
 const LONGEST_ID: usize = 128;
@@ -170,7 +174,7 @@ fn check(head: &[u8; HEAD], body: &[u8], values: &[u8]) -> Result<(), Fault> {
 
 /// Appends a header.
 pub(super) fn encode(announcement: &Announcement<'_>, into: &mut Vec<u8>) {
-    let Announcement { ends, authority, alpn, tls, unique_id } = *announcement;
+    let Announcement { ends, authority, alpn, tls, common_name, unique_id } = *announcement;
     let begin = into.len();
     into.extend_from_slice(&SIGNATURE);
     into.push(PROXY_COMMAND);
@@ -189,10 +193,10 @@ pub(super) fn encode(announcement: &Announcement<'_>, into: &mut Vec<u8>) {
     push(into, kind::AUTHORITY, authority.map(str::as_bytes).filter(|name| name.len() <= LONGEST_VALUE));
     push(into, kind::UNIQUE_ID, unique_id.filter(|id| id.len() <= LONGEST_ID));
     if let Some(tls) = tls {
-        push_tls(into, tls);
+        push_tls(into, tls, common_name.filter(|name| name.len() <= LONGEST_VALUE));
     }
     push(into, kind::CRC32C, Some(&[0; 4]));
-    // Bounded above: addresses of 36 bytes and five short values.
+    // Bounded above: addresses of 36 bytes and six short values.
     let length = (into.len() - begin - HEAD) as u16;
     into[begin + 14..begin + HEAD].copy_from_slice(&length.to_be_bytes());
     let crc = crc32c::of([&into[begin..]]);
@@ -208,11 +212,12 @@ fn push(into: &mut Vec<u8>, kind: u8, value: Option<&[u8]>) {
     into.extend_from_slice(value);
 }
 
-fn push_tls(into: &mut Vec<u8>, tls: Tls) {
-    let mut value = vec![CLIENT_SSL];
-    // Not zero: no certificate was verified, as the client showed none.
-    value.extend_from_slice(&1_u32.to_be_bytes());
+fn push_tls(into: &mut Vec<u8>, tls: Tls, common_name: Option<&str>) {
+    let mut value = vec![if tls.is_verified { CLIENT_SSL | CLIENT_CERT } else { CLIENT_SSL }];
+    // Zero when a certificate was verified.
+    value.extend_from_slice(&u32::from(!tls.is_verified).to_be_bytes());
     push(&mut value, kind::SSL_VERSION, Some(tls.version.as_bytes()));
+    push(&mut value, kind::SSL_CN, common_name.map(str::as_bytes));
     push(&mut value, kind::SSL_CIPHER, Some(tls.cipher.as_bytes()).filter(|cipher| !cipher.is_empty()));
     push(into, kind::SSL, Some(&value));
 }

@@ -44,6 +44,12 @@ pub struct Listener<'s> {
     pub certificates: Vec<&'s str>,
     /// Handshakes whose SNI no certificate names are refused.
     pub strict_sni: bool,
+    /// The oldest version of TLS that is spoken with clients: `1.2`, `1.3`, or null where TLS does not end.
+    pub tls_min_version: Option<&'static str>,
+    /// Application protocols that are offered in TLS, best first.
+    pub tls_alpn: Vec<&'static str>,
+    /// Whether clients must show a certificate: `required`, `optional` or null.
+    pub tls_client_auth: Option<&'static str>,
     /// Readiness waits until its socket is open.
     pub essential: bool,
     /// Client ranges that may connect; empty allows all.
@@ -244,6 +250,8 @@ pub struct Certificate<'s> {
     pub hosts: Vec<String>,
     /// When it ends, in seconds since 1970.
     pub not_after: i64,
+    /// Whether an OCSP response is sent along.
+    pub ocsp: bool,
     /// Who gave it.
     pub origin: Asker<'s>,
 }
@@ -258,9 +266,10 @@ impl<'s> Plan<'s> {
         let mut pools: Vec<_> = snapshot.pools.values().map(|plan| Pool::of(plan)).collect();
         pools.sort_unstable_by_key(|pool| pool.name);
         let certificates = snapshot.certs.iter().map(|(name, cert)| {
-            let Cert { names, chain: _, key: _, not_after, origin } = &**cert;
+            let Cert { names, chain: _, key: _, not_before: _, not_after, must_staple: _, staple, origin } = &**cert;
             let hosts = names.iter().map(ToString::to_string).collect();
-            Certificate { name: name.as_str(), hosts, not_after: *not_after, origin: origin.into() }
+            let ocsp = staple.as_ref().is_some_and(|staple| staple.response().is_some());
+            Certificate { name: name.as_str(), hosts, not_after: *not_after, ocsp, origin: origin.into() }
         });
         let mut certificates: Vec<_> = certificates.collect();
         certificates.sort_unstable_by_key(|cert| cert.name);
@@ -276,6 +285,7 @@ impl<'s> Listener<'s> {
             routes,
             certs,
             strict_sni,
+            tls,
             essential,
             sources,
             proxies,
@@ -284,6 +294,7 @@ impl<'s> Listener<'s> {
             flow_idle,
             origin,
         } = &*plan.intent;
+        let intent::TlsRules { min_version, alpn, client_auth } = tls;
         let SourceRules { allow, deny } = sources;
         let Limits { connections, per_source, rate, connection_bandwidth, bandwidth, client } = limits;
         let ranges = |ranges: &[ipnet::IpNet]| ranges.iter().map(ToString::to_string).collect();
@@ -293,6 +304,9 @@ impl<'s> Listener<'s> {
             protocol: protocol.to_string(),
             certificates: certs.iter().map(|name| name.as_str()).collect(),
             strict_sni: *strict_sni,
+            tls_min_version: plan.tls.is_some().then(|| min_version.label()),
+            tls_alpn: alpn.iter().filter(|_| plan.tls.is_some()).map(|alpn| alpn.label()).collect(),
+            tls_client_auth: client_auth.as_ref().map(|auth| auth.mode.label()),
             essential: *essential,
             allow: ranges(allow),
             deny: ranges(deny),

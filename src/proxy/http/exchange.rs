@@ -104,11 +104,15 @@ pub(super) fn own(answer: Response<Bytes>, underway: Underway) -> Response<Respo
     answer.map(|bytes| ResponseBody::own(Some(bytes), underway))
 }
 
-/// Refuses a malformed request and closes its connection: what follows on it cannot be trusted to be a request.
+/// Refuses a request. A malformed one closes its connection: what follows on it cannot be trusted to be a request. One
+/// for another connection's host (421) may be asked again there, and this one goes on.
 fn refuse(session: &Session, asker: &Asker, refusal: Refusal) -> Response<Bytes> {
-    session.outcome.set(Outcome::Malformed);
     let mut answer = asker.answer(refusal.status, refusal.reason);
-    if !session.h2.get() {
+    let is_malformed = refusal != head::MISDIRECTED;
+    if is_malformed {
+        session.outcome.set(Outcome::Malformed);
+    }
+    if is_malformed && !session.h2.get() {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let unrouted = session.worker.reader.read(|s| s.listeners.get(&session.key).map(|plan| plan.unrouted.clone()));
@@ -135,6 +139,9 @@ fn checked_host(session: &Session, parts: &Parts, fields: &Fields) -> Result<Opt
         return Ok(Some(host.clone()));
     }
     let host = head::host_of(authority).and_then(|host| Host::parse(host).map_err(|_| head::BAD_HOST))?;
+    if !session.may_ask(&host) {
+        return Err(head::MISDIRECTED);
+    }
     *last = Some((authority.into(), host.clone()));
     Ok(Some(host))
 }
@@ -180,6 +187,9 @@ pub(super) fn prepare(
         forwarded::tell_on(headers, hop, asker.client, &asker.id);
     } else {
         forwarded::tell(headers, hop, &asker.id);
+    }
+    for (name, value) in session.fields.iter().flat_map(|fields| fields.iter()) {
+        headers.insert(name, value.clone());
     }
     if parts.uri.authority().is_some() {
         let path = parts.uri.path_and_query().cloned();

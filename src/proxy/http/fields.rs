@@ -3,6 +3,8 @@
 use hyper::HeaderMap;
 use hyper::header::{self, HeaderName, HeaderValue};
 
+use crate::proxy::tls::is_client_field;
+
 /// From whom a message comes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Side {
@@ -187,6 +189,7 @@ fn ends_here(name: &str) -> bool {
     matches!(name, "expect" | "http2-settings" | "proxy")
         || name.starts_with("proxy-")
         || is_forwarding(name)
+        || is_client_field(name)
         || is_framing_alias(name)
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::HeaderMap;
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderName, HeaderValue};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Tls;
@@ -26,6 +26,7 @@ use crate::model::live::ListenerState;
 use crate::model::outcome::Outcome;
 use crate::model::snapshot::{ListenerPlan, PoolPlan};
 use crate::model::speech::SpeechPlan;
+use crate::model::tls::Names;
 use crate::net::proxy_protocol::Ends;
 use crate::proxy::announce::Told;
 use crate::proxy::limit::{self, speed::Speed};
@@ -69,6 +70,10 @@ pub(super) struct Session {
     pub(super) tunnel: RefCell<Option<Tunnel>>,
     /// For the head of the next request that is kept.
     pub(super) buffer: Cell<Vec<u8>>,
+    /// What backends are told of the client's certificate, in fields; `None`: nothing.
+    pub(super) fields: Option<Rc<[(HeaderName, HeaderValue)]>>,
+    /// Which hosts may be asked for; `None`: all.
+    names: Option<Arc<Names>>,
     /// What backends are told of the client where they are told.
     pub(super) told: Told,
     /// Connections to backends that were told of this client, and so are no other's.
@@ -94,7 +99,8 @@ impl Session {
     /// Begins with an accepted connection; `tls`: what its handshake said.
     pub(super) fn new(worker: Rc<Worker>, connection: &Connection, ends: Ends, tls: Option<Tls>) -> Self {
         let (proto, h2) = tls.as_ref().map_or(("http", false), |tls| ("https", tls.h2));
-        let (authority, tls) = tls.map_or((None, None), |tls| (tls.name, tls.told));
+        let (authority, names, fields, common_name, tls) = tls
+            .map_or((None, None, None, None, None), |tls| (tls.name, tls.names, tls.fields, tls.common_name, tls.told));
         let id = [worker.draw(), worker.draw()];
         let limits = limit::asked_of_client(&worker, &connection.key);
         let trusts = |plan: &Arc<ListenerPlan>| plan.trusted_proxies.contains(connection.peer.ip());
@@ -118,8 +124,10 @@ impl Session {
             lingers: Cell::new(false),
             tunnel: RefCell::default(),
             buffer: Cell::default(),
+            fields,
+            names,
             // No ALPN: backends are spoken to in HTTP/1.1, whatever the client speaks with us.
-            told: Told { ends, authority, alpn: None, tls, id },
+            told: Told { ends, authority, alpn: None, tls, common_name, id },
             own: OnceCell::new(),
             traffic: OnceCell::new(),
             trusted,
@@ -131,6 +139,11 @@ impl Session {
             flooded: Cell::new(false),
             alarm: Cell::default(),
         }
+    }
+
+    /// Whether requests for this host may come on this connection, by the name that it was opened for.
+    pub(super) fn may_ask(&self, host: &Host) -> bool {
+        self.names.as_ref().is_none_or(|names| names.may_ask(self.told.authority.as_deref(), host.as_str()))
     }
 
     /// The connections to a backend of `pool` that may carry a request of this client.

@@ -12,6 +12,7 @@ fn snapshot(live: &Live, addresses: &[SocketAddr]) -> Snapshot {
         routes: vec![],
         certs: vec![],
         strict_sni: false,
+        tls: Default::default(),
         essential: true,
         proxies: Vec::new(),
         http: Default::default(),

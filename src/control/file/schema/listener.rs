@@ -6,7 +6,7 @@ use super::Door;
 use crate::control::file::nearest::nearest;
 use crate::control::file::node::{Key, Node, Value};
 use crate::control::file::read::{Keys, one_or_list};
-use crate::control::pem;
+use crate::control::{ocsp, pem};
 use crate::model::host::HostPattern;
 use crate::model::intent::{
     Action, CertName, Intent, Listener, ListenerKey, PathMatch, PoolName, Protocol, Route, SourceRules,
@@ -18,6 +18,7 @@ mod client;
 mod filters;
 mod http;
 mod limits;
+mod tls;
 
 /// How many names an error lists.
 const SHOWN: usize = 10;
@@ -39,6 +40,7 @@ impl Door<'_> {
             "routes",
             "pool",
             "certificates",
+            "tls",
             "allow",
             "deny",
             "accept_proxy_protocol",
@@ -70,6 +72,7 @@ impl Door<'_> {
             certs: self.certificates(name, protocol, &keys, &routes, &mut fragment),
             routes,
             strict_sni: false,
+            tls: self.tls(protocol, &keys),
             sources: SourceRules {
                 allow: keys.find("allow").map(|node| self.ranges(node)).unwrap_or_default(),
                 deny: keys.find("deny").map(|node| self.ranges(node)).unwrap_or_default(),
@@ -282,7 +285,7 @@ impl Door<'_> {
         routes: &[Route],
         into: &mut Intent,
     ) -> Option<CertName> {
-        let keys = self.faults.keys(node, &["cert", "key", "acme"], &[])?;
+        let keys = self.faults.keys(node, &["cert", "key", "ocsp", "acme"], &[])?;
         if matches!(&node.value, Value::Map(entries) if entries.iter().any(|(key, _)| key.text == "acme")) {
             return self.acme(listener, number, node, &keys, routes, into);
         }
@@ -293,10 +296,12 @@ impl Door<'_> {
                 None => self.faults.wrong(node, format_args!("has no {key}; add {key}: and the path of a PEM file")),
             }
         }
+        let ocsp = keys.find("ocsp").and_then(|node| self.content(node));
         let [Some(cert), Some(key)] = content else { return None };
         let origin = self.origin(format!("listener {} certificate {number}", listener.text), node.at);
         match pem::parse(&cert, &key, &origin) {
-            Ok(cert) => {
+            Ok(mut cert) => {
+                cert.staple = ocsp.zip(cert.chain.first()).map(|(response, leaf)| ocsp::read(&response, leaf));
                 let name = CertName::new(format!("{}/{number}", listener.text));
                 into.certs.insert(name.clone(), Arc::new(cert));
                 Some(name)

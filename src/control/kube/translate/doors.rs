@@ -121,6 +121,7 @@ impl Doors {
                     routes: door.routes,
                     certs: door.certs,
                     strict_sni: protocol == Protocol::Https,
+                    tls: Default::default(),
                     sources: SourceRules::default(),
                     essential: true,
                     proxies: Vec::new(),

@@ -115,6 +115,7 @@ fn listener(
         routes: vec![route],
         certs: Vec::new(),
         strict_sni: false,
+        tls: Default::default(),
         sources: sources.clone(),
         // Else a Service on a port that something else has would take the whole edge out of its rotation.
         essential: false,
