@@ -9,6 +9,7 @@ pub mod compile;
 pub mod filter;
 pub mod histogram;
 pub mod host;
+pub mod htpasswd;
 pub mod intent;
 pub mod live;
 pub mod map;

@@ -30,6 +30,7 @@ mod limit;
 mod listener;
 mod outcome;
 mod passthrough;
+mod passwords;
 mod preface;
 mod relay;
 mod sockets;
@@ -66,6 +67,7 @@ struct Connection {
 struct Scarce {
     descriptors: Arc<limit::descriptors::Budget>,
     memory: limit::memory::Memory,
+    passwords: Arc<passwords::Passwords>,
 }
 
 impl Connection {
@@ -94,6 +96,12 @@ struct Worker {
     descriptors: Rc<limit::descriptors::Descriptors>,
     /// Whether memory is short.
     memory: limit::memory::Memory,
+    /// Checks names and passwords.
+    passwords: Arc<passwords::Passwords>,
+    /// Counts the bodies that are being compressed: one more than there are.
+    encoders: Rc<()>,
+    /// What mirrors have under way.
+    mirrors: Rc<http::Mirrors>,
     /// Wakes at each publication.
     published: Notify,
     draws: Cell<u64>,
@@ -109,6 +117,9 @@ impl Worker {
             epoch,
             descriptors: limit::descriptors::Descriptors::new(scarce.descriptors),
             memory: scarce.memory,
+            passwords: scarce.passwords,
+            encoders: Rc::default(),
+            mirrors: Rc::default(),
             published: Notify::new(),
             draws: Cell::new(seed),
             busy: Rc::new(()),

@@ -21,6 +21,7 @@ use sluice::model::intent::{
     Protocol, Route, SameSite, SourceRules, Speech, Sticky, StickyCookie,
 };
 use sluice::model::live::Live;
+use sluice::model::live::pool::Mirrored;
 use sluice::model::problem::{Origin, Problem};
 use sluice::model::secret::Secret;
 use sluice::model::snapshot::{Snapshot, Snapshots};
@@ -90,7 +91,15 @@ fn every_annotation_is_on_its_page() {
 /// A Service or an Ingress with one annotation, and what comes of it.
 fn with_annotation(on: &str, name: &str, value: &str) -> Once {
     let head = |name: &str| format!("metadata: {{namespace: default, name: {name}, annotations: {{");
-    let annotation = format!("sluice.dev/{name}: '{value}'}}}}");
+    // Those that mean nothing by themselves.
+    let company = match name {
+        "auth-response-headers" | "auth-signin" => "sluice.dev/auth-url: 'http://web/', ",
+        "canary" => "sluice.dev/canary-weight: '10', ",
+        "canary-by-header-value" => "sluice.dev/canary: web, sluice.dev/canary-by-header: x-canary, ",
+        _ if name.starts_with("canary-") => "sluice.dev/canary: web, ",
+        _ => "",
+    };
+    let annotation = format!("{company}sluice.dev/{name}: '{value}'}}}}");
     let (on_service, on_ingress) = match on {
         "Service" => (annotation.as_str(), "}}"),
         "Ingress" => ("}}", annotation.as_str()),
@@ -221,6 +230,7 @@ fn pages_with_everything() -> Pages {
     assert_eq!(problems, []);
     snapshot.listeners[&key].routes.find(None, "/").unwrap().serve.answered(200);
     snapshot.pools[&pool].state.took(Duration::from_millis(1));
+    snapshot.pools[&pool].state.mirrored(Mirrored::Dropped);
     live.control.compiled(Duration::from_millis(1));
     live.control.went_live(Duration::from_millis(1));
     live.control.source(&"file".into()).heard(1);

@@ -160,6 +160,12 @@ fn check_targets(listener: &Listener, pools: &Map<PoolName, Arc<PoolPlan>>, prob
             }
             Some(_) => {}
         }
+        let beside = route.filters.iter().flat_map(|filters| filters.pools());
+        for (filter, pool) in beside.filter(|(_, pool)| !pools.contains_key(*pool)) {
+            let so = if filter == "forward_auth" { "so nothing passes" } else { "so nothing goes there" };
+            let reason = format!("{filter} names pool {pool}, which does not exist, {so}; name one that does");
+            problems.push(Problem::new(&route.origin, reason));
+        }
     }
 }
 
@@ -265,7 +271,7 @@ impl Targets {
                 Action::Redirect(_) | Action::RedirectHttps { .. } | Action::NotFound => None,
             };
             let serve = live.serve(&ServeKey { listener: listener.clone(), pool });
-            let filters = FilterPlan::of(route, live).unwrap_or_else(|reason| {
+            let filters = FilterPlan::of(route, listener, live).unwrap_or_else(|reason| {
                 problems.push(Problem::new(&route.origin, format!("{reason}; until then the route answers 503")));
                 is_broken = true;
                 None

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use super::htpasswd::Users;
 use super::intent::{Action, Filters, Route};
-use super::live::Live;
 use super::live::rates::{RateStateKey, Rates};
+use super::live::{Live, ServeKey, ServeState};
 use super::source::SourceTable;
 
 pub mod cors;
@@ -42,14 +43,19 @@ pub struct FilterPlan {
     pub hsts: Option<HeaderValue>,
     /// Where requests are sent instead of to a backend.
     pub redirect: Option<RedirectPlan>,
+    /// Who may use the route, by name.
+    pub users: Option<Users>,
+    /// Counts the answers of the canary.
+    pub canary: Option<Arc<ServeState>>,
 }
 
 impl FilterPlan {
-    /// The plan of a route's filters, if it has any. A route that redirects always has a plan.
+    /// The plan of a route's filters, if it has any. A route that redirects always has a plan. `listener` is the name of
+    /// the one it is on.
     ///
     /// # Errors
     /// What cannot be done as it was asked; the route then answers 503, since its requests must not pass unfiltered.
-    pub fn of(route: &Route, live: &Live) -> Result<Option<Self>, String> {
+    pub fn of(route: &Route, listener: &Arc<str>, live: &Live) -> Result<Option<Self>, String> {
         let redirect = match &route.action {
             Action::Redirect(redirect) => Some(RedirectPlan::of(redirect, &route.path)?),
             Action::Forward(_) | Action::NotFound | Action::RedirectHttps { .. } => None,
@@ -66,6 +72,11 @@ impl FilterPlan {
             address if address.contains(':') => HeaderValue::try_from(format!("[{address}]")),
             name => HeaderValue::try_from(name),
         });
+        let users = asked.basic_auth.as_ref().map(|auth| Users::parse(auth.users.expose())).transpose();
+        let canary = asked
+            .canary
+            .as_ref()
+            .map(|canary| live.serve(&ServeKey { listener: listener.clone(), pool: Some(canary.pool.clone()) }));
         let hsts = asked.hsts.as_ref().map(|hsts| HeaderValue::try_from(hsts.to_string()));
         Ok(Some(Self {
             sources: SourceTable::new(&asked.sources),
@@ -77,6 +88,8 @@ impl FilterPlan {
             response_headers: FieldPlan::of(&asked.response_headers)?,
             hsts: hsts.transpose().map_err(|_| "hsts cannot be written in a field")?,
             redirect,
+            users: users.map_err(|wrong| format!("basic_auth: the list of users {wrong}"))?,
+            canary,
             asked,
         }))
     }

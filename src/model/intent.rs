@@ -221,6 +221,17 @@ pub struct Route {
     pub origin: Origin,
 }
 
+impl Route {
+    /// All pools that its requests may go to, and those that are asked about them.
+    pub fn pools(&self) -> impl Iterator<Item = &PoolName> {
+        let own = match &self.action {
+            Action::Forward(pool) => Some(pool),
+            _ => None,
+        };
+        own.into_iter().chain(self.filters.iter().flat_map(|filters| filters.pools().map(|(_, pool)| pool)))
+    }
+}
+
 /// What is done with a request that a route matches.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Action {

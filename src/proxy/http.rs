@@ -67,6 +67,7 @@ mod upload;
 mod version;
 
 pub(super) use clients::Clients;
+pub(super) use filter::Mirrors;
 
 /// The largest head of a request, in bytes; more is answered with 431. So are more than hyper's 100 fields: naming that
 /// number here would cost it a filled array a request.

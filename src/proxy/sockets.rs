@@ -91,7 +91,7 @@ impl Proxy {
         let epoch = Instant::now();
         let memory = Memory::default();
         let descriptors = Budget::new(reserve::connections(), settings.workers);
-        let scarce = Scarce { descriptors, memory: memory.clone() };
+        let scarce = Scarce { descriptors, memory: memory.clone(), passwords: Arc::default() };
         let mut threads = Vec::with_capacity(settings.workers);
         for shard in 1..=settings.workers.max(1) {
             // Unbounded, since only the supervisor sends, a few words per listener and change.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use super::{PoolName, Rate, SourceRules};
@@ -58,7 +59,7 @@ pub struct Filters {
     /// Answers are compressed for clients that take it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compress: Option<Compress>,
-    /// Bodies of answers with these statuses, ours and the backends', by status.
+    /// Bodies of answers with these statuses, 400 to 599: ours, and those of backends where that is asked.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub errors: BTreeMap<u16, ErrorPage>,
 }
@@ -67,6 +68,14 @@ impl Filters {
     /// Whether nothing is asked.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The pools that are named beside the route's own, and by which filter.
+    pub fn pools(&self) -> impl Iterator<Item = (&'static str, &PoolName)> {
+        let asked = self.forward_auth.as_ref().map(|auth| ("forward_auth", &auth.pool));
+        let canary = self.canary.as_ref().map(|canary| ("canary", &canary.pool));
+        let mirror = self.mirror.as_ref().map(|mirror| ("mirror", &mirror.pool));
+        asked.into_iter().chain(canary).chain(mirror)
     }
 }
 
@@ -115,8 +124,10 @@ pub struct Cors {
 pub struct BasicAuth {
     /// What the client's prompt says.
     pub realm: Arc<str>,
-    /// Lines of `htpasswd`: `name:hash`.
+    /// Lines of `htpasswd`: `name:hash`; see `model/htpasswd.rs` for the hashes that are taken.
     pub users: Secret,
+    /// Whether the backend is given the name and password as well.
+    pub pass_on: bool,
 }
 
 /// A server that is asked about each request.
@@ -126,12 +137,12 @@ pub struct ForwardAuth {
     pub pool: PoolName,
     /// The host it is asked by, for its own routing; `None`: that of the request.
     pub host: Option<Arc<str>>,
-    /// The path and query it is asked with.
+    /// The path and query it is asked with, by GET.
     pub path: Arc<str>,
     /// Fields of its answer that the backend is given, lower-case; the client's own of these names are dropped.
     pub headers: Vec<Arc<str>>,
-    /// Where clients without a session are sent: `{url}` in it stands for the address they asked for. `None`: its
-    /// answer is passed on.
+    /// Where clients that it answers with 401 are sent: `{url}` in it stands for the address they asked for,
+    /// percent-encoded. `None`: its answer is passed on.
     pub sign_in: Option<Arc<str>>,
     /// How long its answer may take.
     #[serde(serialize_with = "seconds")]
@@ -143,11 +154,11 @@ pub struct ForwardAuth {
 pub struct Canary {
     /// Where they go.
     pub pool: PoolName,
-    /// This field decides first: with the value given, or `always` and `never` where none is.
+    /// This field decides first: with the value given, or `always` and `never` where none is. Lower-case name.
     pub header: Option<(Arc<str>, Option<Arc<str>>)>,
     /// Then this cookie: `always` or `never`.
     pub cookie: Option<Arc<str>>,
-    /// Of the rest so many in a thousand.
+    /// Of the rest so many in a thousand, 0 to 1000.
     pub permille: u16,
 }
 
@@ -156,7 +167,7 @@ pub struct Canary {
 pub struct Mirror {
     /// Where they go.
     pub pool: PoolName,
-    /// So many in a thousand.
+    /// So many in a thousand, 0 to 1000.
     pub permille: u16,
     /// Requests with a body larger than this, in bytes, are not sent: it is kept in memory meanwhile.
     pub max_body: u64,
@@ -267,6 +278,44 @@ pub struct FieldEdits {
     pub add: Vec<(Arc<str>, Arc<str>)>,
 }
 
+impl Compress {
+    /// The codings that are offered where none are named: what costs least for what it saves comes first.
+    pub fn usual_codings() -> Vec<Coding> {
+        vec![Coding::Zstd, Coding::Br, Coding::Gzip]
+    }
+
+    /// The media types that are compressed where none are named: text, and what is written as text.
+    pub fn usual_types() -> Vec<Arc<str>> {
+        let types = [
+            "text/*",
+            "application/javascript",
+            "application/json",
+            "application/ld+json",
+            "application/manifest+json",
+            "application/wasm",
+            "application/xhtml+xml",
+            "application/xml",
+            "image/svg+xml",
+        ];
+        types.map(Arc::from).to_vec()
+    }
+
+    /// Bodies below this are not worth a coding where no size is named, in bytes: they fit into one segment as they
+    /// are.
+    pub const USUAL_MIN_SIZE: u64 = 1024;
+}
+
+impl Coding {
+    /// Its name in `Accept-Encoding` and `Content-Encoding`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Br => "br",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
 impl FieldEdits {
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
@@ -304,7 +353,7 @@ impl fmt::Display for Hsts {
 /// How answers are compressed.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
 pub struct Compress {
-    /// Codings that are offered, the dearest to us first.
+    /// Codings that are offered; of those that the client likes equally the first is taken.
     pub codings: Vec<Coding>,
     /// Media types that are compressed, like `text/html` or `text/*`.
     pub types: Vec<Arc<str>>,
@@ -331,7 +380,9 @@ pub struct ErrorPage {
     pub content_type: Arc<str>,
     /// The body.
     #[serde(serialize_with = "length")]
-    pub body: Arc<[u8]>,
+    pub body: Bytes,
+    /// Whether it also stands in place of what backends answer with this status.
+    pub backends: bool,
 }
 
 fn is_open(sources: &SourceRules) -> bool {
@@ -353,7 +404,7 @@ fn seconds<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64(time.as_secs_f64())
 }
 
-fn length<S: Serializer>(body: &Arc<[u8]>, to: S) -> Result<S::Ok, S::Error> {
+fn length<S: Serializer>(body: &Bytes, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&format_args!("{} bytes", body.len()))
 }
 
@@ -365,11 +416,11 @@ mod tests {
     fn what_is_shown_has_what_is_asked_and_no_secret() {
         assert!(Filters::default().is_empty());
         let filters = Filters {
-            basic_auth: Some(BasicAuth { realm: "cellar".into(), users: Secret::new(*b"ann:$2y$05$x") }),
+            basic_auth: Some(BasicAuth { realm: "cellar".into(), users: Secret::new(*b"ann:$2y$05$x"), pass_on: true }),
             max_body: Some(7),
             ..Filters::default()
         };
         let shown = serde_json::to_string(&filters).unwrap();
-        assert_eq!(shown, r#"{"max_body":7,"basic_auth":{"realm":"cellar","users":"hidden"}}"#);
+        assert_eq!(shown, r#"{"max_body":7,"basic_auth":{"realm":"cellar","users":"hidden","pass_on":true}}"#);
     }
 }

@@ -31,6 +31,7 @@ struct PoolShard {
     queued: Count,
     queue_full: Count,
     queue_timeout: Count,
+    mirrored: [Count; 3],
     durations: Histogram,
     load: Load,
 }
@@ -41,6 +42,17 @@ struct Load {
     left: Count,
     active: Count,
     shares: Count,
+}
+
+/// What became of a request that was to go to a mirror.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mirrored {
+    /// It was sent and answered; how is of no interest.
+    Answered,
+    /// It was not answered, or not in time.
+    Failed,
+    /// It was not sent: its body was too long or broke off, or too many were under way.
+    Dropped,
 }
 
 impl PoolState {
@@ -129,6 +141,13 @@ impl PoolState {
         self.shards.here().queue_timeout.add(1);
     }
 
+    /// Something became of a request that was to go to the pool as a mirror.
+    pub fn mirrored(&self, what: Mirrored) {
+        if let Some(count) = self.shards.here().mirrored.get(what as usize) {
+            count.add(1);
+        }
+    }
+
     /// A request took this long, from its head to the end of its answer.
     pub fn took(&self, duration: Duration) {
         self.shards.here().durations.record(duration);
@@ -156,6 +175,11 @@ impl PoolState {
             sum(&self.shards, |s| &s.queue_full),
             sum(&self.shards, |s| &s.queue_timeout),
         ]
+    }
+
+    /// What became of requests that were to go to the pool as a mirror: answered, failed, dropped.
+    pub fn mirrors(&self) -> [u64; 3] {
+        [0, 1, 2].map(|which| sum(&self.shards, |shard| &shard.mirrored[which]))
     }
 
     /// Durations of requests.

@@ -27,6 +27,10 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) -> Result<(), promethe
         "sluice_queued_total",
         "Connections and requests that came to the queue of a pool with a limit, by what became of them.",
     );
+    let mut mirrored = Family::counter(
+        "sluice_mirrored_total",
+        "Requests that were to go to the pool as a mirror, by what became of them; other pools have no series.",
+    );
     let mut durations = Family::histogram(
         "sluice_request_duration_seconds",
         "Time from a request's head to the end of its answer; pools without a request have no series.",
@@ -40,6 +44,12 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) -> Result<(), promethe
         for (end, count) in ["served", "full", "timeout"].into_iter().zip(pool.state.queue_ends()) {
             queued.count(&[label[0], ("end", end)], count);
         }
+        let mirrors = pool.state.mirrors();
+        if mirrors != [0; 3] {
+            for (end, count) in ["answered", "failed", "dropped"].into_iter().zip(mirrors) {
+                mirrored.count(&[label[0], ("end", end)], count);
+            }
+        }
         // Sixteen lines a pool: those that only ever relay bytes are spared them.
         let sum = pool.state.durations();
         if sum.count() > 0 {
@@ -51,5 +61,6 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) -> Result<(), promethe
     page.add(failed_open)?;
     page.add(waiting)?;
     page.add(queued)?;
+    page.add(mirrored)?;
     page.add(durations)
 }

@@ -2,6 +2,7 @@
 //! its lease, its place at the client and the backend's connection — and gives all of it back when it ends.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 
 use super::clients::Lent;
 use super::fields::clean_trailers;
+use super::filter::Copying;
 use super::rewind::{self, Rewind};
 use super::session::Session;
 use super::streams::Turn;
@@ -24,10 +26,20 @@ use crate::model::outcome::Outcome;
 use crate::net::relay::{Pace, Side};
 use crate::net::wheel::{self, Watch};
 use crate::proxy::limit::speed::Speed;
+use shrinking::Shrinking;
+
+pub(super) mod shrinking;
+
+/// Why the body of an answer broke off.
+pub(super) type Cut = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of a request on its way to a backend.
 #[derive(Debug, Default)]
-pub(super) struct RequestBody(Option<Flow>);
+pub(super) struct RequestBody {
+    flow: Option<Flow>,
+    /// All of it, where it is a copy.
+    kept: Option<Bytes>,
+}
 
 #[derive(Debug)]
 struct Flow {
@@ -38,6 +50,8 @@ struct Flow {
     watch: Option<Watch>,
     flows: Rc<Cell<bool>>,
     pace: Option<Box<dyn Pace>>,
+    /// Hears it too.
+    copying: Option<Box<Copying>>,
     limit: Option<Limit>,
 }
 
@@ -110,6 +124,11 @@ impl Source {
         }
     }
 
+    /// Whether it is read from its beginning again, elsewhere.
+    fn is_superseded(&self) -> bool {
+        matches!(self, Self::Kept(reader) if reader.is_superseded())
+    }
+
     fn is_end(&self) -> bool {
         match self {
             Self::Client(incoming) => incoming.is_end_stream(),
@@ -125,7 +144,7 @@ impl Flow {
         session.upload(flows.clone());
         let listener = session.listener.clone();
         let pace = session.speed.as_ref().map(Speed::pace);
-        Self { source, listener, backend: None, upload, watch: None, flows, pace, limit: None }
+        Self { source, listener, backend: None, upload, watch: None, flows, pace, limit: None, copying: None }
     }
 }
 
@@ -133,25 +152,37 @@ impl RequestBody {
     /// The body of a request of this client.
     pub(super) fn new(incoming: Incoming, session: &Session, headers: &HeaderMap) -> Self {
         if incoming.is_end_stream() {
-            return Self(None);
+            return Self::default();
         }
         let upload = Rc::new(Upload::new(session.limits.body));
         if headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
             upload.unhurried();
         }
-        Self(Some(Flow::of(Source::Client(incoming), upload, session)))
+        Self { flow: Some(Flow::of(Source::Client(incoming), upload, session)), kept: None }
+    }
+
+    /// A body that is here already.
+    pub(super) fn kept(bytes: Bytes) -> Self {
+        Self { flow: None, kept: Some(bytes).filter(|bytes| !bytes.is_empty()) }
+    }
+
+    /// Lets somebody else hear it as it goes on.
+    pub(super) fn is_heard_by(&mut self, copying: Copying) {
+        if let Some(flow) = &mut self.flow {
+            flow.copying = Some(Box::new(copying));
+        }
     }
 
     /// A body from its beginning again; `None` when it cannot be had any more.
     pub(super) fn again(rewind: &Rewind, session: &Session) -> Option<Self> {
         let mut flow = Flow::of(Source::Kept(rewind.again()?), rewind.upload.clone(), session);
         flow.limit = rewind.limit.clone();
-        Some(Self(Some(flow)))
+        Some(Self { flow: Some(flow), kept: None })
     }
 
     /// Keeps what will be read of it, so that it can be sent again. Before it is sent; `None` when there is no body.
     pub(super) fn keep(&mut self) -> Option<Rewind> {
-        let flow = self.0.as_mut()?;
+        let flow = self.flow.as_mut()?;
         match std::mem::replace(&mut flow.source, Source::Nothing) {
             Source::Client(incoming) => {
                 let (rewind, reader) = Rewind::of(incoming, flow.limit.clone(), flow.upload.clone());
@@ -167,26 +198,26 @@ impl RequestBody {
 
     /// A request without a body.
     pub(super) fn is_none(&self) -> bool {
-        self.0.is_none()
+        self.flow.is_none() && self.kept.is_none()
     }
 
     /// Breaks it off when it is larger than `most` bytes; the cell says whether it was. `None` when there is no body.
     pub(super) fn limit(&mut self, most: u64) -> Option<Rc<Cell<bool>>> {
         let over: Rc<Cell<bool>> = Rc::default();
-        self.0.as_mut()?.limit = Some(Limit { left: most, over: over.clone() });
+        self.flow.as_mut()?.limit = Some(Limit { left: most, over: over.clone() });
         Some(over)
     }
 
     /// Says to which backend it goes, to be counted there.
     pub(super) fn goes_to(&mut self, backend: &Arc<BackendState>) {
-        if let Some(flow) = &mut self.0 {
+        if let Some(flow) = &mut self.flow {
             flow.backend = Some(backend.clone());
         }
     }
 
     /// How it comes, to be looked at while it is under way elsewhere. `None` when there is no body.
     pub(super) fn upload(&self) -> Option<Rc<Upload>> {
-        self.0.as_ref().map(|flow| flow.upload.clone())
+        self.flow.as_ref().map(|flow| flow.upload.clone())
     }
 }
 
@@ -195,7 +226,10 @@ impl Body for RequestBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(flow) = &mut self.0 else { return Poll::Ready(None) };
+        let this = &mut *self;
+        let Some(flow) = &mut this.flow else {
+            return Poll::Ready(this.kept.take().map(|bytes| Ok(Frame::data(bytes))));
+        };
         if let Some(pace) = &mut flow.pace {
             ready!(pace.allowance(Side::Client, cx));
         }
@@ -216,6 +250,11 @@ impl Body for RequestBody {
             if let Some(pace) = &mut flow.pace {
                 pace.spent(Side::Client, bytes as usize);
             }
+            if let (Some(copying), Some(data)) = (&mut flow.copying, frame.data_ref())
+                && !copying.hears(data)
+            {
+                flow.copying = None;
+            }
             if *is_new {
                 flow.listener.moved(bytes, 0);
             }
@@ -225,16 +264,22 @@ impl Body for RequestBody {
         }
         if frame.is_none() || flow.source.is_end() {
             flow.flows.set(false);
+            // What somebody else reads now does not end here.
+            let is_end = !matches!(frame, Some(Err(_))) && !flow.source.is_superseded();
+            if let Some(copying) = flow.copying.take_if(|_| is_end) {
+                copying.ends();
+            }
         }
         Poll::Ready(frame.map(|frame| frame.map(|(frame, _)| frame).map_err(BodyError::Broken)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|flow| flow.source.is_end())
+        self.kept.is_none() && self.flow.as_ref().is_none_or(|flow| flow.source.is_end())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |flow| flow.source.size_hint())
+        let kept = self.kept.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        self.flow.as_ref().map_or_else(|| SizeHint::with_exact(kept), |flow| flow.source.size_hint())
     }
 }
 
@@ -265,6 +310,8 @@ impl Drop for Flow {
 #[derive(Debug)]
 pub(super) struct ResponseBody {
     content: Content,
+    /// Compresses it on its way.
+    shrinking: Option<Box<Shrinking>>,
     ended: bool,
     underway: Underway,
     pace: Option<Box<dyn Pace>>,
@@ -345,51 +392,120 @@ impl Drop for Underway {
 impl ResponseBody {
     /// A body made here, or none.
     pub(super) fn own(bytes: Option<Bytes>, underway: Underway) -> Self {
-        Self { content: Content::Own(bytes), ended: false, underway, pace: None }
+        Self { content: Content::Own(bytes), shrinking: None, ended: false, underway, pace: None }
     }
 
     /// A backend's body.
     pub(super) fn passed(incoming: Incoming, underway: Underway) -> Self {
         let pace = underway.session.speed.as_ref().map(Speed::pace);
-        Self { content: Content::Passed(incoming, Bytes::new()), ended: false, underway, pace }
+        Self { content: Content::Passed(incoming, Bytes::new()), shrinking: None, ended: false, underway, pace }
+    }
+
+    /// Whether it was made here.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self.content, Content::Own(_))
+    }
+
+    /// Makes it another one. What the backend still sends is not read, and so its connection is closed.
+    pub(super) fn replace(&mut self, bytes: Option<Bytes>) {
+        if !self.content.is_end() {
+            self.underway.connection = None;
+        }
+        self.content = Content::Own(bytes);
+        self.shrinking = None;
+    }
+
+    /// Compresses it from now on.
+    pub(super) fn shrink(&mut self, shrinking: Shrinking) {
+        self.shrinking = Some(Box::new(shrinking));
+    }
+
+    /// Makes it the answer to another request, which holds from now on what this one held.
+    pub(super) fn answers(mut self, mut underway: Underway) -> Self {
+        (underway.lease, underway.connection) = (self.underway.lease.take(), self.underway.connection.take());
+        self.pace = underway.session.speed.as_ref().map(Speed::pace);
+        self.underway = underway;
+        self
+    }
+
+    /// Reads it to nowhere, so that its connection may be used again; of a body that is longer than `most` bytes the
+    /// connection is closed.
+    pub(super) async fn skip(mut self, most: usize) {
+        let mut seen = 0;
+        while seen <= most {
+            match poll_fn(|cx| self.content.poll(cx, false, self.underway.lease.as_ref())).await {
+                Some(Ok(frame)) => seen += length(&frame) as usize,
+                Some(Err(_)) => return,
+                None => {
+                    self.ended = true;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Content {
+    /// The next frame, in `pieces` where it is long.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: bool,
+        lease: Option<&Lease>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let mut frame = match self {
+            Self::Own(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+            Self::Passed(_, left) if !left.is_empty() => Some(Ok(Frame::data(left.split_to(PIECE.min(left.len()))))),
+            Self::Passed(incoming, left) => match ready!(Pin::new(incoming).poll_frame(cx)) {
+                Some(Ok(frame)) if pieces => Some(Ok(frame.map_data(|mut data| {
+                    *left = data.split_off(PIECE.min(data.len()));
+                    data
+                }))),
+                frame => frame.map(|frame| frame.map_err(Cut::from)),
+            },
+        };
+        if let Some(Ok(frame)) = &mut frame {
+            if let Some(trailers) = frame.trailers_mut() {
+                clean_trailers(trailers);
+            }
+            if let Some(lease) = lease {
+                lease.state().gave(length(frame));
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end(&self) -> bool {
+        match self {
+            Self::Own(bytes) => bytes.is_none(),
+            Self::Passed(incoming, left) => left.is_empty() && incoming.is_end_stream(),
+        }
     }
 }
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Cut;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = &mut *self;
         let session = &this.underway.session;
         session.turn.set(Turn::Asked);
         if let Some(pace) = &mut this.pace {
             ready!(pace.allowance(Side::Backend, cx));
         }
-        let mut frame = match &mut this.content {
-            Content::Own(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
-            Content::Passed(_, left) if !left.is_empty() => Some(Ok(Frame::data(left.split_to(PIECE.min(left.len()))))),
-            Content::Passed(incoming, left) => match ready!(Pin::new(incoming).poll_frame(cx)) {
-                Some(Ok(frame)) if session.h2.get() => Some(Ok(frame.map_data(|mut data| {
-                    *left = data.split_off(PIECE.min(data.len()));
-                    data
-                }))),
-                frame => frame,
-            },
+        let (content, lease, h2) = (&mut this.content, this.underway.lease.as_ref(), session.h2.get());
+        let frame = match &mut this.shrinking {
+            None => ready!(content.poll(cx, h2, lease)),
+            Some(shrinking) => ready!(shrinking.poll(cx, |cx| content.poll(cx, false, lease))),
         };
         session.turn.set(Turn::Gave);
-        match &mut frame {
+        match &frame {
             Some(Ok(frame)) => {
-                if let Some(trailers) = frame.trailers_mut() {
-                    clean_trailers(trailers);
-                }
                 let bytes = length(frame);
                 session.listener.moved(0, bytes);
                 if let Some(pace) = &mut this.pace {
                     pace.spent(Side::Backend, bytes as usize);
-                }
-                if let Some(lease) = &this.underway.lease {
-                    lease.state().gave(bytes);
                 }
             }
             Some(Err(_)) => {
@@ -405,14 +521,15 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
-            Content::Own(bytes) => bytes.is_none(),
-            Content::Passed(incoming, left) => left.is_empty() && incoming.is_end_stream(),
+        match &self.shrinking {
+            None => self.content.is_end(),
+            Some(shrinking) => shrinking.is_end(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
+            _ if self.shrinking.is_some() => SizeHint::default(),
             Content::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Content::Passed(incoming, left) => longer(incoming.size_hint(), left.len() as u64),
         }
@@ -423,7 +540,8 @@ impl Drop for ResponseBody {
     fn drop(&mut self) {
         if self.ended || self.is_end_stream() {
             self.underway.is_whole = true;
-        } else {
+        }
+        if !self.ended && !self.content.is_end() {
             // The rest of the answer is still on it.
             self.underway.connection = None;
         }

@@ -1,5 +1,6 @@
 //! One request: check → decide → forward, redirect or refuse → record.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -49,8 +50,14 @@ pub(super) async fn serve(session: &Rc<Session>, request: Request<Incoming>) -> 
             let answer = match &target.filters {
                 // In a box, so that requests without filters do not hold the room for them.
                 Some(plan) => {
-                    let filtering = Filtering { session, plan, asker: &asker };
-                    Box::pin(filtering.serve(Leads::To(pool), parts, incoming, &fields, underway)).await
+                    let filtering = Filtering { session, plan, asker: &asker, is_canary: Cell::default() };
+                    let serving = filtering.serve(Leads::To(pool), parts, incoming, &fields, underway);
+                    let answer = Box::pin(serving).await;
+                    if let Some(canary) = plan.canary.as_ref().filter(|_| filtering.is_canary.get()) {
+                        canary.answered(answer.status().as_u16());
+                        return answer;
+                    }
+                    answer
                 }
                 None => {
                     let (request, upgrade) = prepare(session, parts, incoming, &fields, &asker);
@@ -90,7 +97,7 @@ pub(super) async fn serve(session: &Rc<Session>, request: Request<Incoming>) -> 
     };
     let answer = match &target.filters {
         Some(plan) => {
-            let filtering = Filtering { session, plan, asker: &asker };
+            let filtering = Filtering { session, plan, asker: &asker, is_canary: Cell::default() };
             Box::pin(filtering.serve(Leads::Answer(answer), parts, incoming, &fields, underway)).await
         }
         None => own(answer, underway),

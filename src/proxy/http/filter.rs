@@ -8,13 +8,14 @@
 //!
 //! Each step is a room of its own, called from this file alone.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use tracing::debug;
@@ -26,7 +27,10 @@ use super::fields::Fields;
 use super::forward::{Outgoing, forward};
 use super::session::Session;
 use crate::model::filter::FilterPlan;
+use crate::model::intent::filter::Coding;
 use crate::model::snapshot::PoolPlan;
+
+use forward_auth::{Denied, Granted};
 
 mod auth;
 mod body;
@@ -40,6 +44,9 @@ mod rate;
 pub(super) mod redirect;
 mod rewrite;
 
+pub(super) use mirror::Copying;
+pub(in crate::proxy) use mirror::Mirrors;
+
 /// One request of a route with filters.
 pub(super) struct Filtering<'r> {
     /// The client's connection.
@@ -48,6 +55,8 @@ pub(super) struct Filtering<'r> {
     pub(super) plan: &'r FilterPlan,
     /// Makes answers.
     pub(super) asker: &'r Asker,
+    /// The request went to the canary.
+    pub(super) is_canary: Cell<bool>,
 }
 
 /// Where a request goes that may pass.
@@ -62,17 +71,18 @@ pub(super) enum Leads {
 struct Wanted {
     /// The origin of the script that asks.
     origin: Option<HeaderValue>,
-    /// The codings that the client takes.
-    codings: Option<HeaderValue>,
+    /// How the answer may be compressed.
+    coding: Option<Coding>,
     /// Whether the answer has no body.
     is_head: bool,
 }
 
 impl Wanted {
-    fn of(parts: &Parts) -> Self {
+    fn of(plan: &FilterPlan, parts: &Parts) -> Self {
+        let compress = plan.asked.compress.as_ref();
         Self {
             origin: parts.headers.get(header::ORIGIN).cloned(),
-            codings: parts.headers.get(header::ACCEPT_ENCODING).cloned(),
+            coding: compress.and_then(|asked| compress::chosen(asked, &parts.headers, parts.version)),
             is_head: parts.method == Method::HEAD,
         }
     }
@@ -88,37 +98,42 @@ impl Filtering<'_> {
         fields: &Fields,
         underway: Underway,
     ) -> Response<ResponseBody> {
-        let wanted = Wanted::of(&parts);
+        let wanted = Wanted::of(self.plan, &parts);
         let now = underway.started().duration_since(self.session.worker.epoch);
-        let answer = match self.passes(&mut parts, now).await {
-            Err(refusal) => own(refusal, underway),
-            Ok(granted) => match leads {
-                Leads::Answer(answer) => own(answer, underway),
-                Leads::To(pool) => self.send(pool, granted, parts, incoming, fields, underway).await,
+        let answer = match (self.passes(&parts, now), leads) {
+            (Err(refusal), _) => own(refusal, underway),
+            (Ok(()), Leads::Answer(answer)) => own(answer, underway),
+            (Ok(()), Leads::To(pool)) => match self.known(&mut parts, fields).await {
+                Err(Denied::Own(answer)) => own(answer, underway),
+                Err(Denied::Theirs(answer)) => answer.map(|body| body.answers(underway)),
+                Ok(granted) => self.send(pool, granted, parts, incoming, fields, underway).await,
             },
         };
         self.finish(&wanted, answer)
     }
 
-    /// Judges a request by its head: the fields that its backend is given beside its own, or the answer to a request
-    /// that may not pass.
-    async fn passes(&self, parts: &mut Parts, now: Duration) -> Result<HeaderMap, Response<Bytes>> {
+    /// Judges a request by its head: the answer to one that may not pass.
+    fn passes(&self, parts: &Parts, now: Duration) -> Result<(), Response<Bytes>> {
         if !self.plan.sources.admits_ip(self.asker.client) {
             debug!(peer = %self.session.peer, client = %self.asker.client, "refused by the ranges of a route");
             return Err(self.asker.answer(StatusCode::FORBIDDEN, "this address may not use this route"));
         }
         rate::judge(self, parts, now)?;
         body::judge(self, parts)?;
-        cors::judge(self, parts)?;
-        auth::judge(self, parts).await?;
-        forward_auth::ask(self, parts).await
+        cors::judge(self, parts)
+    }
+
+    /// Judges who sent it. Only of what goes to a backend: nobody is to tell a password for a redirect to https.
+    async fn known(&self, parts: &mut Parts, fields: &Fields) -> Result<Granted, Denied> {
+        auth::judge(self, parts).await.map_err(Denied::Own)?;
+        forward_auth::ask(self, parts, fields).await
     }
 
     /// Sends a request that may pass to a backend.
     async fn send(
         &self,
         pool: Arc<PoolPlan>,
-        granted: HeaderMap,
+        mut granted: Granted,
         parts: Parts,
         incoming: Incoming,
         fields: &Fields,
@@ -126,7 +141,7 @@ impl Filtering<'_> {
     ) -> Response<ResponseBody> {
         let pool = canary::choose(self, &parts, pool);
         let (mut request, upgrade) = prepare(self.session, parts, incoming, fields, self.asker);
-        forward_auth::grant(&mut request, granted);
+        granted.give(&mut request);
         if let Err(refusal) = rewrite::edit(self, &mut request) {
             return own(refusal, underway);
         }
@@ -135,11 +150,13 @@ impl Filtering<'_> {
         }
         let is_over = body::limit(self, &mut request);
         let request = mirror::hear(self, request);
-        match forward(self.session, pool, Outgoing { request, upgrade, underway, client: self.asker.client }).await {
+        let mut answer = match forward(self.session, pool, Outgoing { request, upgrade, underway, client: self.asker.client }).await {
             Ok(answer) => answer,
             Err((.., underway)) if is_over.is_some_and(|is_over| is_over.get()) => own(body::refusal(self), underway),
             Err((status, reason, underway)) => own(self.asker.answer(status, reason), underway),
-        }
+        };
+        granted.tell(&mut answer);
+        answer
     }
 
     /// Makes of an answer the one for the client.

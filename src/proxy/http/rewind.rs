@@ -122,6 +122,11 @@ impl Reader {
         self.tape.client_broke.set(true);
     }
 
+    /// Whether another reader began anew, and has it now.
+    pub(super) fn is_superseded(&self) -> bool {
+        self.turn != self.tape.turn.get()
+    }
+
     /// Whether all was read.
     pub(super) fn is_end(&self) -> bool {
         let is_read = self.next >= self.tape.kept.borrow().len();

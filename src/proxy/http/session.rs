@@ -146,6 +146,44 @@ impl Session {
         self.names.as_ref().is_none_or(|names| names.may_ask(self.told.authority.as_deref(), host.as_str()))
     }
 
+    /// The same client beside itself, for requests that it knows nothing of: they neither keep its connection busy nor
+    /// say how it ended.
+    pub(super) fn aside(&self) -> Rc<Self> {
+        Rc::new(Self {
+            worker: self.worker.clone(),
+            key: self.key,
+            listener: self.listener.clone(),
+            speed: None,
+            source: self.source,
+            peer: self.peer,
+            client: self.client.clone(),
+            proto: self.proto.clone(),
+            port: self.port.clone(),
+            // Nobody waits for its streams, and none of them is broken off by the client.
+            h2: Cell::new(false),
+            host: RefCell::default(),
+            limits: self.limits,
+            turn: Cell::default(),
+            outcome: Cell::new(Outcome::Done),
+            lingers: Cell::new(false),
+            tunnel: RefCell::default(),
+            buffer: Cell::default(),
+            told: self.told.clone(),
+            own: OnceCell::new(),
+            requests: Cell::new(0),
+            under_way: Cell::new(0),
+            uploading: RefCell::default(),
+            quiet_since: Cell::new(Instant::now()),
+            broken_off: Cell::new(Budget::BROKEN_OFF),
+            flooded: Cell::new(false),
+            traffic: OnceCell::new(),
+            trusted: self.trusted,
+            fields: self.fields.clone(),
+            names: self.names.clone(),
+            alarm: Cell::default(),
+        })
+    }
+
     /// The connections to a backend of `pool` that may carry a request of this client.
     pub(super) fn shelf(&self, pool: &PoolPlan, backend: SocketAddr) -> Rc<Shelf> {
         self.clients(pool).of(backend, pool.speech.as_ref())
