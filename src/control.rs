@@ -31,6 +31,7 @@ use pace::Pace;
 mod acme;
 mod affinity;
 mod amount;
+mod ask;
 mod clock;
 pub mod file;
 mod hsts;

@@ -19,6 +19,7 @@ use super::status::{Ledger, Showing};
 use super::store::Store;
 
 pub mod annotations;
+mod beside;
 mod certs;
 mod class;
 mod doors;

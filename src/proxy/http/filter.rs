@@ -150,11 +150,15 @@ impl Filtering<'_> {
         }
         let is_over = body::limit(self, &mut request);
         let request = mirror::hear(self, request);
-        let mut answer = match forward(self.session, pool, Outgoing { request, upgrade, underway, client: self.asker.client }).await {
-            Ok(answer) => answer,
-            Err((.., underway)) if is_over.is_some_and(|is_over| is_over.get()) => own(body::refusal(self), underway),
-            Err((status, reason, underway)) => own(self.asker.answer(status, reason), underway),
-        };
+        let mut answer =
+            match forward(self.session, pool, Outgoing { request, upgrade, underway, client: self.asker.client }).await
+            {
+                Ok(answer) => answer,
+                Err((.., underway)) if is_over.is_some_and(|is_over| is_over.get()) => {
+                    own(body::refusal(self), underway)
+                }
+                Err((status, reason, underway)) => own(self.asker.answer(status, reason), underway),
+            };
         granted.tell(&mut answer);
         answer
     }

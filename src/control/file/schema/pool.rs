@@ -9,7 +9,7 @@ use super::Door;
 use crate::control::file::node::Node;
 use crate::control::file::read::Keys;
 use crate::control::usual;
-use crate::model::intent::{Action, Intent, Pool, PoolName, ProxyVersion, Queue, Timeouts, Transport, WhenDown};
+use crate::model::intent::{Intent, Pool, PoolName, ProxyVersion, Queue, Timeouts, Transport, WhenDown};
 
 mod backends;
 mod care;
@@ -132,7 +132,7 @@ impl Door<'_> {
         let mut asked: BTreeMap<PoolName, Vec<Transport>> = BTreeMap::new();
         for (key, listener) in &fragment.listeners {
             for route in &listener.routes {
-                if let Action::Forward(pool) = &route.action {
+                for pool in route.pools() {
                     asked.entry(pool.clone()).or_default().push(key.transport);
                     let mut backends = fragment.pools.get(pool).into_iter().flat_map(|pool| &pool.backends);
                     if let Some(backend) = backends.find(|backend| key.is_at(backend.address)) {

@@ -7,6 +7,7 @@ use crate::control::kube::spec::{Access, Publish, Reach};
 use crate::model::intent::{Balance, ListenerKey, WhenDown};
 
 mod acme;
+mod ask;
 mod client;
 mod filters;
 mod http;

@@ -16,9 +16,11 @@ use crate::control::kube::spec::Reach;
 use crate::model::intent::filter::{FieldEdits, Filters, Hsts, PathEdit, RateKey, RequestRate};
 use crate::model::intent::{Balance, Pool, Probe, ProbeKind, ProxyVersion, Rate, SourceRules, Speech, Sticky};
 
+mod ask;
 mod edits;
 mod values;
 
+pub use ask::{AuthWishes, CanaryWishes, Named};
 pub(super) use values::range;
 
 /// The kind of object that carries annotations.
@@ -59,6 +61,16 @@ pub struct Wishes {
     pub response_headers: FieldEdits,
     /// `rewrite-path`.
     pub rewrite_path: Option<PathEdit>,
+    /// `auth-url`, `auth-signin`, `auth-response-headers`.
+    pub auth: AuthWishes,
+    /// `canary` and its kin.
+    pub canary: CanaryWishes,
+    /// `compress`.
+    pub compress: bool,
+    /// `mirror`.
+    pub mirror: Option<Named>,
+    /// `shared`: Ingresses of other namespaces may name the Service in annotations.
+    pub shared: bool,
 }
 
 /// What annotations ask of a pool.
@@ -103,6 +115,7 @@ impl Wishes {
             request_headers: self.request_headers.clone(),
             response_headers: self.response_headers.clone(),
             hsts: self.hsts.clone(),
+            compress: self.compress.then(crate::control::ask::compress),
             ..Filters::default()
         };
         (!filters.is_empty()).then(|| Arc::new(filters))
@@ -186,8 +199,18 @@ const KNOWN: &[(&str, Served, bool)] = &[
     ("accept-proxy-protocol", Served::Services, true),
     ("address", Served::Both, true),
     ("allow-source-ranges", Served::Both, true),
+    ("auth-basic", Served::NotYet, true),
+    ("auth-response-headers", Served::Ingresses, true),
+    ("auth-signin", Served::Ingresses, true),
+    ("auth-url", Served::Ingresses, true),
     ("backend-protocol", Served::Both, true),
     ("balance", Served::Both, false),
+    ("canary", Served::Ingresses, false),
+    ("canary-by-cookie", Served::Ingresses, false),
+    ("canary-by-header", Served::Ingresses, false),
+    ("canary-by-header-value", Served::Ingresses, false),
+    ("canary-weight", Served::Ingresses, false),
+    ("compress", Served::Ingresses, false),
     ("connect-timeout", Served::Both, false),
     ("deny-source-ranges", Served::Both, true),
     ("expose", Served::Services, false),
@@ -195,6 +218,7 @@ const KNOWN: &[(&str, Served, bool)] = &[
     ("idle-timeout", Served::Both, false),
     ("listen", Served::Services, false),
     ("max-connections", Served::Both, false),
+    ("mirror", Served::Ingresses, false),
     ("probe", Served::Both, false),
     ("probe-interval", Served::Both, false),
     ("proxy-protocol", Served::Both, true),
@@ -207,6 +231,7 @@ const KNOWN: &[(&str, Served, bool)] = &[
     ("response-timeout", Served::Both, false),
     ("retries", Served::Both, false),
     ("rewrite-path", Served::Ingresses, true),
+    ("shared", Served::Services, false),
     ("slow-start", Served::Both, false),
     ("sticky", Served::Both, false),
     ("weight", Served::NotYet, false),
@@ -220,6 +245,7 @@ pub fn read(on: On, meta: &Meta) -> (Wishes, Vec<Complaint>) {
             reader.read(on, name, value.trim());
         }
     }
+    reader.check_company();
     (reader.wishes, reader.complaints)
 }
 
@@ -243,6 +269,25 @@ impl Reader {
             (Served::NotYet, _) => "is not served by this version",
         };
         self.complain(format!("annotation {OURS}{name} {elsewhere}; take it off"), *guards);
+    }
+
+    /// What means nothing without another annotation. Of a guard that stands half there nobody can say what was meant.
+    fn check_company(&mut self) {
+        let AuthWishes { url, sign_in, headers } = &self.wishes.auth;
+        let is_half = url.is_none() && (sign_in.is_some() || !headers.is_empty());
+        let CanaryWishes { to, permille, header, value, cookie } = &self.wishes.canary;
+        let says = permille.is_some() || header.is_some() || cookie.is_some();
+        let is_idle = to.is_some() && !says;
+        let is_lost = (to.is_none() && says) || (value.is_some() && header.is_none());
+        // A complaint about a wrong value is enough.
+        if is_half && !self.complaints.iter().any(|complaint| complaint.refuses) {
+            let right = format!("{OURS}auth-url says who is asked; add it, or take off what else begins with auth-");
+            self.complain(right, true);
+        }
+        if is_idle || is_lost {
+            let right = "canary needs canary-weight, canary-by-header or canary-by-cookie, and these need it";
+            self.complain(format!("annotation {OURS}{right}"), false);
+        }
     }
 
     /// A name that nearly is one of those that guard is taken for it.
@@ -274,8 +319,17 @@ impl Reader {
             "accept-proxy-protocol" => wishes.proxies = values::ranges(value)?,
             "address" => wishes.address = Some(values::address(value)?),
             "allow-source-ranges" => wishes.allow = values::ranges(value)?,
+            "auth-response-headers" => wishes.auth.headers = ask::names(value)?,
+            "auth-signin" => wishes.auth.sign_in = Some(crate::control::ask::sign_in(value)?),
+            "auth-url" => wishes.auth.url = Some(ask::url(value)?),
             "backend-protocol" => wishes.pool.speech = Some(values::speech(value)?),
             "balance" => wishes.pool.balance = Some(values::balance(value)?),
+            "canary" => wishes.canary.to = Some(ask::named(value)?),
+            "canary-by-cookie" => wishes.canary.cookie = Some(crate::control::ask::cookie(value)?),
+            "canary-by-header" => wishes.canary.header = Some(ask::name_of(value)?),
+            "canary-by-header-value" => wishes.canary.value = Some(ask::value(value)?),
+            "canary-weight" => wishes.canary.permille = Some(ask::weight(value)?),
+            "compress" => wishes.compress = values::one_of(value, &[("true", true), ("false", false)])?,
             "connect-timeout" => wishes.pool.connect = Some(values::duration(value, "10ms", "5m")?),
             "deny-source-ranges" => wishes.deny = values::ranges(value)?,
             "expose" => wishes.expose = values::expose(value)?,
@@ -283,6 +337,7 @@ impl Reader {
             "idle-timeout" => wishes.pool.idle = Some(values::duration(value, "1s", "720h")?),
             "listen" => wishes.listen = values::listen(value)?,
             "max-connections" => wishes.pool.max_connections = Some(values::number(value, 0, 1_000_000)?),
+            "mirror" => wishes.mirror = Some(ask::named(value)?),
             "probe" => wishes.pool.probe = Some(values::probe(value)?),
             "probe-interval" => wishes.pool.probe_interval = Some(values::duration(value, "100ms", "1h")?),
             "proxy-protocol" => {
@@ -303,6 +358,7 @@ impl Reader {
             "response-timeout" => wishes.pool.response = Some(values::duration(value, "10ms", "24h")?),
             "retries" => wishes.pool.retries = Some(values::number(value, 0, 10)?),
             "rewrite-path" => wishes.rewrite_path = Some(edits::path(value)?),
+            "shared" => wishes.shared = values::one_of(value, &[("true", true), ("false", false)])?,
             "slow-start" => wishes.pool.slow_start = Some(values::duration(value, "0s", "1h")?),
             "sticky" => wishes.pool.sticky = Some(values::sticky(value)?),
             _ => return Err("it is known but not read".to_owned()),

@@ -16,7 +16,7 @@ use super::annotations::{On, Wishes};
 use super::certs::Parsed;
 use super::doors::Doors;
 use super::hosts::{Hosts, Own};
-use super::{Draft, certs, class};
+use super::{Draft, beside, certs, class};
 
 /// Where ACME asks for proof, over http by its rules (RFC 8555 §8.3).
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
@@ -42,7 +42,10 @@ pub(super) fn ingresses(draft: &mut Draft<'_>, parsed: &mut Parsed) {
         let origin = draft.origin::<Ingress>(name);
         let own = hosts.claim(draft, name, ingress, &origin);
         let wishes = wishes(draft, ingress, &origin);
-        let filters = wishes.as_ref().and_then(Wishes::filters);
+        let (wishes, filters) = match wishes.map(|wishes| (beside::filters(draft, &wishes, name, &origin), wishes)) {
+            Some((Ok(filters), wishes)) => (Some(wishes), filters),
+            Some((Err(()), _)) | None => (None, None),
+        };
         askers.push(Asker { name, ingress, origin, own, wishes, filters, is_served: Cell::new(false) });
     }
     let has_defaults = askers.iter().any(|asker| asker.ingress.spec.default_backend.is_some());

@@ -80,7 +80,15 @@ impl Shrinking {
             }
         };
         let state = State::Open;
-        Some(Self { encoder, input: Bytes::new(), output: Bytes::new(), state, holds: false, spent: 0, _counted: count.clone() })
+        Some(Self {
+            encoder,
+            input: Bytes::new(),
+            output: Bytes::new(),
+            state,
+            holds: false,
+            spent: 0,
+            _counted: count.clone(),
+        })
     }
 
     /// The next frame; `next` gives those of the body as it is.

@@ -186,7 +186,7 @@ fn question(
     let (method, uri) = (value(parts.method.as_str())?, value(path(parts))?);
     let told = [
         ("x-auth-request-redirect", uri.clone()),
-        ("x-forwarded-host", host.clone()),
+        ("x-forwarded-host", host),
         ("x-forwarded-method", method.clone()),
         ("x-forwarded-uri", uri.clone()),
         ("x-original-method", method),

@@ -1,5 +1,5 @@
 //! Pure. What a route does to its requests and answers: who may use it and how much, `cors:`, `hsts:`; the edits and
-//! `redirect:` have rooms of their own.
+//! `redirect:` have rooms of their own, and so has what asks somebody, sends elsewhere or makes other answers.
 
 use std::ops::RangeInclusive;
 
@@ -11,11 +11,13 @@ use crate::model::filter::fields;
 use crate::model::intent::filter::{Filters, Hsts, RateKey, RequestRate};
 use crate::model::intent::{PathMatch, SourceRules};
 
+mod answers;
+mod ask;
 mod cors;
 mod edits;
 
 /// The keys of a route that are read here.
-pub(super) const KEYS: [&str; 10] = [
+pub(super) const KEYS: [&str; 16] = [
     "allow",
     "deny",
     "rate",
@@ -26,9 +28,16 @@ pub(super) const KEYS: [&str; 10] = [
     "rewrite_host",
     "request_headers",
     "response_headers",
+    "basic_auth",
+    "forward_auth",
+    "canary",
+    "mirror",
+    "compress",
+    "errors",
 ];
 /// Those of them that only a request which reaches a pool can obey.
-const FOR_POOLS: [&str; 4] = ["max_body", "rewrite_path", "rewrite_host", "request_headers"];
+const FOR_POOLS: [&str; 8] =
+    ["max_body", "rewrite_path", "rewrite_host", "request_headers", "basic_auth", "forward_auth", "canary", "mirror"];
 
 /// No file is larger.
 const BODY: RangeInclusive<u64> = 0..=1_000_000_000_000_000;
@@ -53,7 +62,12 @@ impl Door<'_> {
             request_headers: keys.find("request_headers").map(|node| self.field_edits(node)).unwrap_or_default(),
             response_headers: keys.find("response_headers").map(|node| self.field_edits(node)).unwrap_or_default(),
             hsts: asked(keys, "hsts").and_then(|node| self.hsts(node)),
-            ..Filters::default()
+            basic_auth: asked(keys, "basic_auth").and_then(|node| self.basic_auth(node)),
+            forward_auth: asked(keys, "forward_auth").and_then(|node| self.forward_auth(node)),
+            canary: asked(keys, "canary").and_then(|node| self.canary(node)),
+            mirror: asked(keys, "mirror").and_then(|node| self.mirror(node)),
+            compress: keys.find("compress").and_then(|node| self.compress(node)),
+            errors: asked(keys, "errors").map(|node| self.errors(node)).unwrap_or_default(),
         }
     }
 

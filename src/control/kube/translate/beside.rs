@@ -1,0 +1,93 @@
+//! Pure. Services that an Ingress names beside its own backends: who is asked, the canary, the mirror.
+//!
+//! A Service of another namespace may be asked only where it says so itself (`sluice.dev/shared`): what it answers is
+//! passed on, and its owner did not ask for that. Whoever asks for a guard that cannot be had is not served; a canary or
+//! a mirror that cannot be had is told, and the rest is served.
+
+use std::sync::Arc;
+
+use crate::control::ask;
+use crate::control::kube::objects::ObjectName;
+use crate::control::kube::objects::service::ServicePort;
+use crate::model::intent::PoolName;
+use crate::model::intent::filter::{Canary, Filters, ForwardAuth, Mirror};
+use crate::model::problem::Origin;
+
+use super::Draft;
+use super::annotations::{Named, Wishes};
+
+/// The filters of an Ingress. `None` in `Ok`: it asks for none.
+///
+/// # Errors
+/// It asks for a guard that cannot be had; that was told.
+pub(super) fn filters(
+    draft: &mut Draft<'_>,
+    wishes: &Wishes,
+    name: &ObjectName,
+    origin: &Origin,
+) -> Result<Option<Arc<Filters>>, ()> {
+    let mut filters = wishes.filters().map(Arc::unwrap_or_clone).unwrap_or_default();
+    if let Some((named, path)) = &wishes.auth.url {
+        let pool = pool(draft, named, name).map_err(|wrong| {
+            let until = "(until then the object is not served)";
+            draft.problem(origin, format!("annotation sluice.dev/auth-url: {wrong} {until}"));
+        })?;
+        filters.forward_auth = Some(ForwardAuth {
+            pool,
+            host: None,
+            path: path.clone(),
+            headers: wishes.auth.headers.clone(),
+            sign_in: wishes.auth.sign_in.clone(),
+            timeout: ask::TIMEOUT,
+        });
+    }
+    if let Some(named) = &wishes.canary.to {
+        match pool(draft, named, name) {
+            Ok(pool) => {
+                let header = wishes.canary.header.clone().map(|name| (name, wishes.canary.value.clone()));
+                let permille = wishes.canary.permille.unwrap_or_default();
+                filters.canary = Some(Canary { pool, header, cookie: wishes.canary.cookie.clone(), permille });
+            }
+            Err(wrong) => draft.problem(origin, format!("annotation sluice.dev/canary: {wrong}; there is none")),
+        }
+    }
+    if let Some(named) = &wishes.mirror {
+        match pool(draft, named, name) {
+            Ok(pool) => filters.mirror = Some(Mirror { pool, permille: 1000, max_body: ask::MIRRORED }),
+            Err(wrong) => draft.problem(origin, format!("annotation sluice.dev/mirror: {wrong}; there is none")),
+        }
+    }
+    Ok((!filters.is_empty()).then(|| Arc::new(filters)))
+}
+
+/// The pool of a Service that is named.
+fn pool(draft: &mut Draft<'_>, named: &Named, asker: &ObjectName) -> Result<PoolName, String> {
+    let namespace = named.namespace.clone().unwrap_or_else(|| asker.namespace.clone());
+    let name = ObjectName::new(namespace, named.service.clone());
+    let missing = || format!("service/{name} does not exist");
+    let (name, service) = draft.store.services.entry(&name).ok_or_else(missing)?;
+    if service.kind() == "ExternalName" {
+        return Err(format!("service/{name} is an ExternalName, which is not served"));
+    }
+    let port: Option<&ServicePort> = match &named.port {
+        Some(label) => service.tcp_port(label),
+        None => Some(&service.spec.ports[..])
+            .filter(|ports| ports.len() == 1)
+            .and_then(|ports| ports.first())
+            .filter(|port| port.protocol() == "TCP"),
+    };
+    let Some(port) = port else {
+        let have = service.ports_in_words();
+        return Err(match &named.port {
+            Some(label) => format!("service/{name} has no TCP port {label}; it has {have}"),
+            None => format!("service/{name} has not just one TCP port but {have}; name one, as SERVICE:PORT"),
+        });
+    };
+    let own = draft.wishes_of(name, service).ok_or_else(|| format!("service/{name} is refused for its annotations"))?;
+    if name.namespace != asker.namespace && !own.shared {
+        return Err(format!(
+            "service/{name} belongs to another namespace; its owner may allow it with sluice.dev/shared: \"true\""
+        ));
+    }
+    Ok(draft.want((name, service, port), &own.pool, None))
+}
