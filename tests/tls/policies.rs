@@ -1,15 +1,17 @@
 //! Which certificate a client sees, which version it may speak, and what a session is worth elsewhere.
 
+use std::time::Duration;
+
 use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
 use sluice::model::intent::tls::{Alpn, ClientAuthMode, Staple, Tell, TlsVersion};
-use sluice::model::intent::{Cert, ListenerKey, Protocol};
+use sluice::model::intent::{Cert, Listener, ListenerKey, Protocol};
 use sluice::model::outcome::Outcome;
 
 use crate::secure;
 use crate::support::asked::{at, pool, route, web};
 use crate::support::tls::{Authority, Client, Manner, Shown, cert, cert_with, showed};
-use crate::support::{Asked, PATIENCE, Peer, Sluice, Wire, eventually, soon};
+use crate::support::{Asked, Peer, Sluice, Wire, eventually, soon};
 
 const BOTH: [&rustls::SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
@@ -138,7 +140,9 @@ async fn a_response_of_the_authority_is_sent_along() {
 #[tokio::test]
 async fn half_a_handshake_ends() {
     let peer = Peer::named("one").await;
-    let sluice = Sluice::start(secure(&[("a", &cert(&["a.test"])), ("b", &cert(&["b.test"]))], &peer)).await;
+    let hurried = |listener: &mut Listener| listener.limits.client.handshake = Duration::from_secs(2);
+    let asked = secure(&[("a", &cert(&["a.test"])), ("b", &cert(&["b.test"]))], &peer).change_listener(web(), hurried);
+    let sluice = Sluice::start(asked).await;
     let address = sluice.address(web()).await;
     // Nothing at all, a record's head, and a whole first message with nothing after it.
     let hello = |version| Client::new(Manner { version: Some(version), ..Manner::default() }).first_message("a.test");
@@ -153,6 +157,5 @@ async fn half_a_handshake_ends() {
     }
     let failed = || sluice.listener(web()).ended(Outcome::TlsFailed);
     eventually("all to be counted", || (failed() == 4).then_some(())).await;
-    assert!(PATIENCE.as_secs() > 5, "the handshake's own limit was waited for");
     assert_eq!(sluice.listener(web()).active(), 0);
 }

@@ -40,7 +40,7 @@ fn mistakes_are_told_with_the_remedy() {
         ("protocol: h2c, tls: {verify: none}", "tls: is for pools that are spoken to in TLS"),
         ("protocol: https, tls: {verify: maybe}", "write system or none"),
         ("protocol: https, tls: {verify: none, ca: ca.crt}", "tls.verify: is none beside ca:, which says by whom"),
-        ("protocol: https, tls: {ca: gone.pem}", "cannot be read"),
+        ("protocol: https, tls: {ca: gone.txt}", "cannot be read"),
         ("protocol: https, tls: {ca: ca.key}", "it must hold those of authorities"),
         ("protocol: https, tls: {name: \"a b\"}", "is not a host"),
         ("protocol: https, tls: {client_cert: e.crt}", "has client_cert but no client_key"),
