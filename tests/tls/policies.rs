@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
+use sluice::model::host::Host;
 use sluice::model::intent::tls::{Alpn, ClientAuthMode, Staple, Tell, TlsVersion};
-use sluice::model::intent::{Cert, Listener, ListenerKey, Protocol};
+use sluice::model::intent::{Cert, ListenerKey, Protocol};
+use sluice::model::live::acme::Answer;
 use sluice::model::outcome::Outcome;
 
 use crate::secure;
@@ -140,8 +142,10 @@ async fn a_response_of_the_authority_is_sent_along() {
 #[tokio::test]
 async fn half_a_handshake_ends() {
     let peer = Peer::named("one").await;
-    let hurried = |listener: &mut Listener| listener.limits.client.handshake = Duration::from_secs(2);
-    let asked = secure(&[("a", &cert(&["a.test"])), ("b", &cert(&["b.test"]))], &peer).change_listener(web(), hurried);
+    let asked =
+        secure(&[("a", &cert(&["a.test"])), ("b", &cert(&["b.test"]))], &peer).change_listener(web(), |listener| {
+            listener.limits.client.handshake = Duration::from_millis(300);
+        });
     let sluice = Sluice::start(asked).await;
     let address = sluice.address(web()).await;
     // Nothing at all, a record's head, and a whole first message with nothing after it.
@@ -158,4 +162,30 @@ async fn half_a_handshake_ends() {
     let failed = || sluice.listener(web()).ended(Outcome::TlsFailed);
     eventually("all to be counted", || (failed() == 4).then_some(())).await;
     assert_eq!(sluice.listener(web()).active(), 0);
+}
+
+#[tokio::test]
+async fn a_certificate_authority_gets_its_proof_whatever_is_asked_of_clients() {
+    let (peer, members) = (Peer::named("one").await, Authority::new("ours"));
+    let asked = secure(&[("a", &cert(&["a.test"]))], &peer).change_listener(web(), |listener| {
+        listener.tls.client_auth = Some(members.asked(ClientAuthMode::Required, vec![], Tell::Nothing));
+        listener.tls.alpn = vec![Alpn::Http1];
+    });
+    let sluice = Sluice::start(asked).await;
+    let address = sluice.address(web()).await;
+    let authority = Client::offering(&["acme-tls/1"]);
+    assert!(authority.try_connect(address, "new.test").await.is_err(), "nothing was asked of it");
+    let proof = cert(&["new.test"]);
+    let der = rustls::pki_types::PrivateKeyDer::try_from(proof.key.expose().to_vec()).unwrap();
+    let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&der).unwrap();
+    let chain = vec![rustls::pki_types::CertificateDer::from(proof.chain[0].to_vec())];
+    let key = std::sync::Arc::new(rustls::sign::CertifiedKey::new(chain, signer));
+    let offer = sluice.live.acme.offer(Answer::Key { host: Host::parse("new.test").unwrap(), key });
+    assert!(showed(&authority.connect(address, "new.test").await, &proof));
+    assert!(authority.try_connect(address, "a.test").await.is_err(), "another name");
+    // Who offers more is a client like others.
+    let curious = Client::new(Manner { alpn: vec!["acme-tls/1".into(), "http/1.1".into()], ..Manner::default() });
+    assert_eq!(served(&curious, &sluice, web(), "new.test").await, None);
+    drop(offer);
+    assert!(authority.try_connect(address, "new.test").await.is_err(), "the order is over");
 }

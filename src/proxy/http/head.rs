@@ -27,6 +27,7 @@ pub(super) const BAD_HOST: Refusal = bad("Host must be a name or an address, wit
 /// What is said of a head whose bytes could mean something else to others.
 pub(super) const AMBIGUOUS: Refusal =
     bad("the request can be read in two ways: lines end in CR LF, and one field says how long the body is");
+
 /// What is said of a host that belongs to another connection.
 pub(super) const MISDIRECTED: Refusal = Refusal {
     status: StatusCode::MISDIRECTED_REQUEST,
