@@ -24,7 +24,7 @@ fn made(path: &Path) -> io::Result<Vec<u8>> {
     match path.extension().and_then(|e| e.to_str()) {
         Some("crt") => Ok(PAIR.0.clone().into_bytes()),
         Some("key") => Ok(PAIR.1.clone().into_bytes()),
-        Some("pem") => Ok(tls::authority().0.clone().into_bytes()),
+        Some("ca") => Ok(tls::authority().0.clone().into_bytes()),
         Some("crl") => Ok(tls::authority().1.clone()),
         Some("ocsp") => Ok(b"no response".to_vec()),
         _ => Err(io::ErrorKind::NotFound.into()),

@@ -48,15 +48,15 @@ fn rules_are_read_and_the_usual_ones_need_not_be_written() {
     let other = rules("{min_version: 1.3, alpn: http/1.1}");
     assert_eq!((other.min_version, other.alpn), (TlsVersion::Tls13, vec![Alpn::Http1]));
     assert_eq!(rules("{min_version: \"1.3\"}").min_version, TlsVersion::Tls13);
-    let auth = rules("{client_auth: {ca: ca.pem}}").client_auth.unwrap();
+    let auth = rules("{client_auth: {ca: clients.ca}}").client_auth.unwrap();
     assert_eq!((auth.mode, auth.tell, auth.roots.len()), (ClientAuthMode::Required, Tell::Nothing, 1));
     assert!(auth.crls.is_empty());
     let auth =
-        rules("{client_auth: {mode: optional, ca: ca.pem, crl: [a.crl], forward: subject}}").client_auth.unwrap();
+        rules("{client_auth: {mode: optional, ca: clients.ca, crl: [a.crl], forward: subject}}").client_auth.unwrap();
     assert_eq!((auth.mode, auth.tell), (ClientAuthMode::Optional, Tell::Subject));
     assert_eq!(auth.crls[0].next_update, Some(date_time_ymd(2031, 5, 6).unix_timestamp()));
-    let files = reading(&with("https", "{client_auth: {ca: ca.pem, crl: a.crl}}")).files;
-    for file in ["ca.pem", "a.crl"] {
+    let files = reading(&with("https", "{client_auth: {ca: clients.ca, crl: a.crl}}")).files;
+    for file in ["clients.ca", "a.crl"] {
         assert!(files.contains(&Path::new("/etc/sluice").join(file)), "{file} is watched: {files:?}");
     }
 }
@@ -72,9 +72,9 @@ fn mistakes_are_told_with_their_remedy_and_leave_no_listener_open() {
         ("{client_auth: {mode: required}}", "has no ca; add ca:"),
         ("{client_auth: {ca: gone}}", "cannot be read"),
         ("{client_auth: {ca: a.key}}", "there is no certificate in it"),
-        ("{client_auth: {ca: ca.pem, crl: ca.pem}}", "there is no X509 CRL in it"),
-        ("{client_auth: {ca: ca.pem, mode: maybe}}", "write required or optional"),
-        ("{client_auth: {ca: ca.pem, forward: all}}", "write none, subject or certificate"),
+        ("{client_auth: {ca: clients.ca, crl: clients.ca}}", "there is no X509 CRL in it"),
+        ("{client_auth: {ca: clients.ca, mode: maybe}}", "write required or optional"),
+        ("{client_auth: {ca: clients.ca, forward: all}}", "write none, subject or certificate"),
     ] {
         let told = errors(&with("https", tls)).join("\n");
         assert!(told.contains(said), "{tls}: {told}");
