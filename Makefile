@@ -10,7 +10,8 @@ FUZZ_SECONDS ?= 60
 FUZZ ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench versus netns cluster measure fuzz fuzz-check tools-lint tools-bench tools-fuzz ci
+.PHONY: help demo test lint fmt bench versus netns cluster conformance measure fuzz fuzz-check \
+  tools-conformance tools-lint tools-bench tools-fuzz ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -49,6 +50,12 @@ measure: ## change to live among 1,000 Services of a real API server, as a table
 netns: ## stories between a client, a router and two nodes with networks of their own (needs root or user namespaces)
 	LAB_REQUIRE=1 cargo test --test netns
 
+conformance: tools-conformance ## h2spec, gRPC's interop cases, ACME before Pebble, TLS scanners (needs Go, openssl, testssl.sh)
+	cargo build
+	$(MAKE) -C tests/conformance lint test SLUICE_BIN=$(abspath $(TARGET_DIR))/debug/sluice
+	LAB_REQUIRE=1 cargo test --test acme
+	python3 tests/conformance/tls.py --sluice $(abspath $(TARGET_DIR))/debug/sluice
+
 fuzz: tools-fuzz ## every fuzz target for FUZZ_SECONDS (60) each, under a sanitizer (needs Rust nightly)
 	cp Cargo.lock fuzz/Cargo.lock
 	@set -e; for target in $(or $(FUZZ),$$(cargo +nightly fuzz list)); do \
@@ -63,6 +70,11 @@ fuzz-check: ## the fuzz targets compile
 	cp Cargo.lock fuzz/Cargo.lock
 	cargo check --manifest-path fuzz/Cargo.toml --target-dir $(abspath $(TARGET_DIR))
 
+tools-conformance:
+	@$(MAKE) -C tests/conformance/acme tools
+	@command -v testssl >/dev/null || { apt-get update -q && apt-get install -qy testssl.sh; } || \
+	  { echo "testssl.sh is missing: apt-get install testssl.sh"; exit 1; }
+
 tools-lint:
 	@cargo deny --version 2>/dev/null | grep -qF "$(CARGO_DENY_VERSION)" || \
 	  cargo install cargo-deny --locked --version $(CARGO_DENY_VERSION)
@@ -76,4 +88,4 @@ tools-fuzz:
 	@cargo fuzz --version 2>/dev/null | grep -qF "$(CARGO_FUZZ_VERSION)" || \
 	  cargo install cargo-fuzz --locked --version $(CARGO_FUZZ_VERSION)
 
-ci: test lint fuzz-check netns cluster ## exactly what CI runs
+ci: test lint fuzz-check netns cluster conformance ## exactly what CI runs
