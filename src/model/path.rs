@@ -4,7 +4,8 @@
 //! same become one (RFC 3986 §6.2.2): what needs no encoding is decoded, what needs it is encoded, hexadecimal digits
 //! are in upper case, and by the listener's rules slashes in a row are one and dot segments are resolved or refused.
 //! What no path needs and backends read differently is refused: a `\`, an encoded control character, a `%` without two
-//! digits, a dot segment hidden behind `%2F`, `%5C` or `;`.
+//! digits, a dot segment hidden behind `%2F`, `%5C` or `;`, an encoded slash within the parameters that follow a `;`
+//! (who leaves parameters out before decoding reads `/;%2Fx/a` as `/a`, who does it after as `/x/a`).
 //!
 //! Reserved characters may stand encoded or not, and that may mean two things (RFC 3986 §2.2): a `%2F` belongs to a name
 //! for one backend and separates for another. Such a path stays as it is, and comes with its *boldest reading*: that of
@@ -78,7 +79,7 @@ pub enum PathFault {
     Character,
     /// An element `.` or `..` that is not resolved.
     Dots,
-    /// An encoded slash where the rules refuse it.
+    /// An encoded slash where the rules refuse it, or one within parameters.
     EncodedSlash,
     /// A `%` without two hexadecimal digits.
     Encoding,
@@ -139,7 +140,7 @@ pub fn normal<'p>(path: &'p str, rules: &PathRules) -> Result<NormalPath<'p>, Pa
     }
     let mut boldest = None;
     if is_bold {
-        let reading = boldest_of(&form);
+        let reading = boldest_of(&form)?;
         if has_dots(&reading) {
             return Err(PathFault::Dots);
         }
@@ -190,13 +191,14 @@ fn spelled(path: &[u8], rules: &PathRules) -> Result<(String, bool), PathFault> 
 }
 
 /// What a backend could make of a form that decodes everything it may.
-fn boldest_of(form: &str) -> String {
+fn boldest_of(form: &str) -> Result<String, PathFault> {
     let mut reading = String::with_capacity(form.len());
     let mut in_parameters = false;
     let mut rest = form.as_bytes();
     while let [byte, after @ ..] = rest {
         rest = after;
         let mut byte = *byte;
+        let is_raw = byte != b'%';
         if byte == b'%'
             && let Some((decoded, after)) = decoded(rest)
             && (is_reserved(decoded) || matches!(decoded, b'/' | b'\\'))
@@ -205,6 +207,8 @@ fn boldest_of(form: &str) -> String {
             rest = after;
         }
         match byte {
+            // Servlets leave parameters out up to the next bare slash and decode then, others the other way round.
+            b'/' | b'\\' if in_parameters && !is_raw => return Err(PathFault::EncodedSlash),
             b'/' | b'\\' => {
                 in_parameters = false;
                 if !reading.ends_with('/') {
@@ -217,7 +221,7 @@ fn boldest_of(form: &str) -> String {
             byte => reading.push(char::from(byte)),
         }
     }
-    reading
+    Ok(reading)
 }
 
 fn has_dots(form: &str) -> bool {

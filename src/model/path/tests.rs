@@ -71,6 +71,10 @@ fn what_backends_read_in_their_own_ways_is_refused() {
         ("/a/..;x=1/b", PathFault::Dots),
         ("/a/..%3bx/b", PathFault::Dots),
         ("/a/.;/b", PathFault::Dots),
+        ("/;%2Fx/admin", PathFault::EncodedSlash),
+        ("/a;x=%2fb/c", PathFault::EncodedSlash),
+        ("/a;%5Cb/c", PathFault::EncodedSlash),
+        ("/a%3B%2Fb/c", PathFault::EncodedSlash),
     ] {
         assert_eq!(usual(path), Err(fault), "{path}");
     }
@@ -111,6 +115,7 @@ fn a_path_with_two_readings_comes_with_the_bolder() {
         ("/a%2F%2Fb", "/a/b"),
         ("/admin;x=1/y;z", "/admin/y"),
         ("/a%3Bb/c", "/a/c"),
+        ("/a;b/c%2Fd;e", "/a/c/d"),
         ("/%61dmin%3A%40", "/admin:@"),
     ] {
         assert_eq!(boldest(path, &rules).as_deref(), Some(reading), "{path}");
