@@ -18,6 +18,10 @@ use super::upload::Upload;
 
 /// The most that is kept of one body, in bytes.
 const KEEP: usize = 64 * 1024;
+/// What a frame takes beside its bytes: a client may send them one by one.
+const FRAME: usize = 64;
+/// Shorter pieces are copied, since each would keep the whole buffer that it was read into. In bytes.
+const SHORT: usize = 4096;
 
 /// What is known of a body from outside while it is under way.
 #[derive(Clone, Debug)]
@@ -153,12 +157,8 @@ impl Tape {
         if !self.is_whole.get() {
             return;
         }
-        let kept = match (frame.data_ref(), frame.trailers_ref()) {
-            (Some(data), _) => Kept::Data(data.clone()),
-            (None, Some(trailers)) => Kept::Trailers(trailers.clone()),
-            (None, None) => return,
-        };
-        self.bytes.set(self.bytes.get() + usize::try_from(kept.len()).unwrap_or(usize::MAX));
+        let Some(kept) = Kept::of(frame) else { return };
+        self.bytes.set(self.bytes.get().saturating_add(kept.size()));
         if self.bytes.get() > KEEP {
             self.is_whole.set(false);
             self.kept.borrow_mut().clear();
@@ -169,6 +169,20 @@ impl Tape {
 }
 
 impl Kept {
+    fn of(frame: &Frame<Bytes>) -> Option<Self> {
+        match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) if data.len() < SHORT => Some(Self::Data(Bytes::copy_from_slice(data))),
+            (Some(data), _) => Some(Self::Data(data.clone())),
+            (None, Some(trailers)) => Some(Self::Trailers(trailers.clone())),
+            (None, None) => None,
+        }
+    }
+
+    /// What it takes to keep it, in bytes.
+    fn size(&self) -> usize {
+        FRAME + usize::try_from(self.len()).unwrap_or(usize::MAX - FRAME)
+    }
+
     fn into_frame(self) -> Frame<Bytes> {
         match self {
             Self::Data(data) => Frame::data(data),
@@ -181,5 +195,21 @@ impl Kept {
             Self::Data(data) => data.len() as u64,
             Self::Trailers(_) => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drips_are_kept_at_their_price_and_without_the_buffer_they_came_in() {
+        let buffer = Bytes::from(vec![b'x'; KEEP]);
+        let kept = Kept::of(&Frame::data(buffer.slice(..1))).unwrap();
+        assert!(buffer.is_unique(), "a byte keeps a buffer of {KEEP}");
+        assert_eq!((kept.len(), kept.size()), (1, FRAME + 1));
+        let kept = Kept::of(&Frame::data(buffer.slice(..SHORT))).unwrap();
+        assert!(!buffer.is_unique(), "what is long is not copied");
+        assert_eq!(kept.into_frame().into_data().unwrap(), buffer.slice(..SHORT));
     }
 }
