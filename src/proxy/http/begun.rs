@@ -40,6 +40,14 @@ impl<S: Transport> Transport for Begun<S> {
     fn local(&self) -> Option<SocketAddr> {
         self.stream.local()
     }
+
+    fn unacknowledged(&self) -> Option<usize> {
+        self.stream.unacknowledged()
+    }
+
+    fn bound_unsent(&self) {
+        self.stream.bound_unsent();
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
@@ -77,5 +85,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_its_client_takes_is_seen_as_on_the_stream_itself() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(Transport::unacknowledged(&stream).is_some());
+        assert_eq!(Begun::new(Bytes::new(), stream).unacknowledged(), Some(0));
     }
 }
