@@ -81,6 +81,18 @@ async fn fields_of_the_client_never_pass_for_the_servers() {
 }
 
 #[tokio::test]
+async fn cookies_in_several_fields_are_one_to_the_server_as_to_the_backend() {
+    let backend = Peer::named("in").await;
+    let auth = Peer::http(|_| lets_pass("")).await;
+    let (_sluice, mut client) = serving(asking(&backend, auth.address, |_| ())).await;
+    client.ask("GET / HTTP/1.1\r\nHost: a\r\nCookie: a=1\r\nCookie: s=2\r\n\r\n").await;
+    for request in [auth.request(), backend.request()] {
+        assert_eq!(request.field("cookie"), Some("a=1; s=2"), "{}", request.head);
+        assert_eq!(request.head.to_ascii_lowercase().matches("cookie:").count(), 1, "{}", request.head);
+    }
+}
+
+#[tokio::test]
 async fn what_the_server_refuses_is_the_clients_answer() {
     let backend = Peer::named("in").await;
     let auth = Peer::http(|request| match request.field("x-original-uri") {

@@ -207,7 +207,7 @@ pub(super) fn prepare(
 }
 
 /// HTTP/2 may cut the cookies into several fields; HTTP/1 has one (RFC 9113 §8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
     let all: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     // `Connection` may have taken them away.
     if all.len() > 1

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::Filtering;
 use crate::model::intent::filter::ForwardAuth;
 use crate::proxy::http::body::{RequestBody, ResponseBody, Underway};
+use crate::proxy::http::exchange::join_cookies;
 use crate::proxy::http::fields::Fields;
 use crate::proxy::http::forward::{Outgoing, forward};
 use crate::proxy::http::forwarded::{self, Hop};
@@ -161,6 +162,10 @@ fn question(
     let session = filtering.session;
     let mut headers = parts.headers.clone();
     fields.clean_request(&mut headers, false);
+    if fields.cookies > 1 {
+        // As the backend gets them: the two must not read different sessions.
+        join_cookies(&mut headers);
+    }
     for name in &NOT_ASKED {
         headers.remove(name);
     }
