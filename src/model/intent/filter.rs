@@ -273,8 +273,10 @@ pub struct FieldEdits {
     /// Names, lower-case.
     pub remove: Vec<Arc<str>>,
     /// Instead of whatever is there.
+    #[serde(serialize_with = "fields")]
     pub set: Vec<(Arc<str>, Arc<str>)>,
     /// Beside whatever is there.
+    #[serde(serialize_with = "fields")]
     pub add: Vec<(Arc<str>, Arc<str>)>,
 }
 
@@ -404,6 +406,17 @@ fn seconds<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64(time.as_secs_f64())
 }
 
+/// Fields as they are, but for the values of those that by their name are there to be believed.
+fn fields<S: Serializer>(fields: &[(Arc<str>, Arc<str>)], to: S) -> Result<S::Ok, S::Error> {
+    const TELLING: [&str; 7] = ["auth", "cookie", "key", "pass", "secret", "session", "token"];
+    let is_secret = |name: &str| TELLING.iter().any(|part| name.contains(part));
+    let shown = |(name, value): &'_ (Arc<str>, Arc<str>)| match is_secret(name) {
+        true => (Arc::clone(name), Arc::from("hidden")),
+        false => (Arc::clone(name), Arc::clone(value)),
+    };
+    to.collect_seq(fields.iter().map(shown))
+}
+
 fn length<S: Serializer>(body: &Bytes, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&format_args!("{} bytes", body.len()))
 }
@@ -411,6 +424,19 @@ fn length<S: Serializer>(body: &Bytes, to: S) -> Result<S::Ok, S::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_that_backends_believe_show_no_value() {
+        let pair = |name: &str, value: &str| (Arc::from(name), Arc::from(value));
+        let request_headers = FieldEdits {
+            remove: vec!["authorization".into()],
+            set: vec![pair("authorization", "Bearer 123"), pair("x-team", "shop")],
+            add: vec![pair("x-api-key", "123"), pair("cookie", "sid=123"), pair("x-vault-token", "123")],
+        };
+        let shown = serde_json::to_string(&Filters { request_headers, ..Filters::default() }).unwrap();
+        assert!(!shown.contains("123"), "{shown}");
+        assert!(shown.contains(r#""set":[["authorization","hidden"],["x-team","shop"]]"#), "{shown}");
+    }
 
     #[test]
     fn what_is_shown_has_what_is_asked_and_no_secret() {
