@@ -130,6 +130,7 @@ impl Door<'_> {
         }
         self.settle_pools(&mut fragment);
         self.tell_overlaps(&process, &fragment);
+        self.tell_circles(&fragment);
         Loaded { process, clusters, fragment, places: std::mem::take(&mut self.places) }
     }
 

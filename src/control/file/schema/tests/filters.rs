@@ -75,6 +75,12 @@ fn every_mistake_in_a_filter_has_its_place_and_remedy() {
         ("pool: p, redirect: {scheme: https}", "redirect: the route has a pool too; keep one of them"),
         ("redirect: {}", "leads to where the request is already; say where, as in {scheme: https}"),
         ("redirect: {scheme: http}", "leads to where the request is already"),
+        (
+            "redirect: {scheme: http, port: 80}",
+            "listener a route 1: its redirect leads to this listener, host and path",
+        ),
+        ("redirect: {port: 80}", "so that clients go round in circles; name another scheme, host, port or path"),
+        ("host: b.test, redirect: {host: b.test}", "its redirect leads to this listener"),
         ("redirect: {scheme: ftp, port: 1}", "redirect.scheme: is \"ftp\"; write http or https"),
         ("redirect: {scheme: https, code: 200}", "redirect.code: is 200; write 301, 302, 303, 307 or 308"),
         ("redirect: {host: \"*.b.test\"}", "redirect.host: host pattern"),
