@@ -262,7 +262,12 @@ impl Reader {
         let elsewhere = match (served, on) {
             (Served::Both, _) | (Served::Services, On::Service) | (Served::Ingresses, On::Ingress) => {
                 let Err(right) = self.take(name, value) else { return };
-                return self.complain(format!("annotation {OURS}{name}: {value:?} is wrong; {right}"), true);
+                // Values of fields may be secrets; which line is wrong is in the remedy.
+                let shown = match name {
+                    &("request-headers" | "response-headers") => String::new(),
+                    _ => format!("{value:?} "),
+                };
+                return self.complain(format!("annotation {OURS}{name}: {shown}is wrong; {right}"), true);
             }
             (Served::Services, On::Ingress) => "is served on Services only",
             (Served::Ingresses, On::Service) => "is served on Ingresses only",

@@ -107,12 +107,24 @@ fn every_mistake_in_a_filter_has_its_place_and_remedy() {
         ("pool: p, request_headers: {set: {Content-Length: 1}}", "set.Content-Length: Content-Length frames"),
         ("pool: p, request_headers: {set: {X-A: 1, x-a: 2}}", "set.x-a: x-a is set twice; keep one"),
         ("pool: p, request_headers: {remove: [a b]}", "remove[1]: \"a b\" is not the name of a field"),
-        ("pool: p, response_headers: {add: {X-A: \"a\\nb\"}}", "is not the value of a field; write plain characters"),
+        (
+            "pool: p, response_headers: {add: {X-A: \"a\\nb\"}}",
+            "what is written is not the value of a field; write plain characters",
+        ),
         ("pool: p, response_headers: {append: {X-A: b}}", "unknown key \"append\""),
     ] {
         let errors = errors(&route(filters));
         assert!(errors.len() == 1 && errors[0].contains(expected), "{filters}\n{expected}\n{errors:#?}");
         assert!(errors[0].starts_with("f.yaml:3:"), "{errors:?}");
+    }
+    for fine in [
+        "redirect: {port: 81}",
+        "redirect: {host: b.test}",
+        "redirect: {scheme: https, port: 80}",
+        "host: b.test, redirect: {host: c.test}",
+        "host: b.test, redirect: {host: b.test, path: /b}",
+    ] {
+        loaded(&route(fine));
     }
     let on_an_expression = route("pool: p, rewrite_path: /b").replace("path: /a", "regex: ^/a");
     assert!(errors(&on_an_expression)[0].contains("write {regex: ^/old/(.*), to: /b}"));

@@ -24,23 +24,33 @@ pub(super) fn path(value: &str) -> Result<PathEdit, String> {
 
 /// One edit a line: `X-Team: shop` sets, `+X-Team: shop` adds, `-X-Team` removes.
 pub(super) fn headers(value: &str) -> Result<FieldEdits, String> {
-    let wrong = || "it is one edit a line: X-Team: shop to set, +X-Team: shop to add, -X-Team to remove".to_owned();
     let mut edits = FieldEdits::default();
-    for line in value.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        if let Some(name) = line.strip_prefix('-') {
-            edits.remove.push(fields::name(name.trim())?.as_str().into());
-            continue;
-        }
-        let (into, pair) = match line.strip_prefix('+') {
-            Some(pair) => (&mut edits.add, pair),
-            None => (&mut edits.set, line),
-        };
-        let (name, value) = pair.split_once(':').ok_or_else(wrong)?;
-        let (name, value) = (fields::name(name.trim())?, value.trim());
-        fields::value(value)?;
-        into.push((name.as_str().into(), value.into()));
+    for (line, number) in value.lines().map(str::trim).zip(1..).filter(|(line, _)| !line.is_empty()) {
+        edit(line, &mut edits).map_err(|error: String| format!("line {number}: {error}"))?;
     }
-    if edits.is_empty() { Err(wrong()) } else { Ok(edits) }
+    if edits.is_empty() { Err(FORM.to_owned()) } else { Ok(edits) }
+}
+
+const FORM: &str = "it is one edit a line: X-Team: shop to set, +X-Team: shop to add, -X-Team to remove";
+
+/// One line of them. What is wrong is told without its value, which may be a secret.
+fn edit(line: &str, edits: &mut FieldEdits) -> Result<(), String> {
+    if let Some(name) = line.strip_prefix('-') {
+        if name.contains(':') {
+            return Err(FORM.to_owned());
+        }
+        edits.remove.push(fields::name(name.trim())?.as_str().into());
+        return Ok(());
+    }
+    let (into, pair) = match line.strip_prefix('+') {
+        Some(pair) => (&mut edits.add, pair),
+        None => (&mut edits.set, line),
+    };
+    let (name, value) = pair.split_once(':').ok_or(FORM)?;
+    let (name, value) = (fields::name(name.trim())?, value.trim());
+    fields::value(value)?;
+    into.push((name.as_str().into(), value.into()));
+    Ok(())
 }
 
 #[cfg(test)]
@@ -66,6 +76,15 @@ mod tests {
         assert_eq!(edits.remove, ["server".into()]);
         for bad in ["", "X-A", "Host: a", "-Connection", "+Content-Length: 1", "X A: 1", "x: \u{1}"] {
             assert!(headers(bad).is_err(), "{bad}");
+        }
+        for bad in [
+            "X-A: 1\nAuthorization Bearer 123",
+            "X-A: 1\nAuthorization: 123\u{1}",
+            "X-A: 123\nHost: 123",
+            "\n- Authorization: 123",
+        ] {
+            let error = headers(bad).unwrap_err();
+            assert!(error.starts_with("line 2: ") && !error.contains("123"), "{error}");
         }
     }
 }

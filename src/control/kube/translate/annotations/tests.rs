@@ -201,7 +201,7 @@ fn requests_and_answers_of_an_ingress_are_filtered_as_asked() {
     let shown = serde_json::to_string(&wishes.filters().unwrap()).unwrap();
     assert_eq!(
         shown,
-        r#"{"sources":{"allow":["10.0.0.0/8"],"deny":["10.6.6.6/32"]},"rate":{"rate":"100 in 1s","burst":0,"key":"source"},"rewrite_path":{"prefix":"/v2"},"request_headers":{"remove":["cookie"],"set":[["x-team","shop"]],"add":[]},"response_headers":{"remove":[],"set":[],"add":[["set-cookie","a=b"]]},"hsts":{"max_age":31536000.0,"subdomains":true,"preload":false}}"#
+        r#"{"sources":{"allow":["10.0.0.0/8"],"deny":["10.6.6.6/32"]},"rate":{"rate":"100 in 1s","burst":0,"key":"source"},"rewrite_path":{"prefix":"/v2"},"request_headers":{"remove":["cookie"],"set":[["x-team","shop"]],"add":[]},"response_headers":{"remove":[],"set":[],"add":[["set-cookie","hidden"]]},"hsts":{"max_age":31536000.0,"subdomains":true,"preload":false}}"#
     );
     for (name, value) in [
         ("hsts", "true"),
@@ -214,4 +214,7 @@ fn requests_and_answers_of_an_ingress_are_filtered_as_asked() {
         let complaint = complaint(On::Ingress, name, value);
         assert!(complaint.refuses && complaint.reason.contains(" is wrong; "), "{}", complaint.reason);
     }
+    let told = complaint(On::Ingress, "request-headers", "X-A: b\nAuthorization Bearer 123").reason;
+    assert!(told.contains("sluice.dev/request-headers: is wrong; line 2: it is one edit a line"), "{told}");
+    assert!(!told.contains("123"), "{told}");
 }
