@@ -123,6 +123,11 @@ impl Wishes {
 }
 
 impl PoolWishes {
+    /// The same, with nothing said of who keeps a backend.
+    pub fn without_sticky(&self) -> Self {
+        Self { sticky: None, ..self.clone() }
+    }
+
     /// These wishes, and those of `base` where these say nothing.
     pub fn over(&self, base: &Self) -> Self {
         Self {

@@ -3,6 +3,9 @@
 //! A Service of another namespace may be asked only where it says so itself (`sluice.dev/shared`): what it answers is
 //! passed on, and its owner did not ask for that. Whoever asks for a guard that cannot be had is not served; a canary or
 //! a mirror that cannot be had is told, and the rest is served.
+//!
+//! The canary and the mirror are spoken to as the Ingress wishes for its own backends: they get the same requests. Who is
+//! asked is another kind of server, of which its own Service speaks alone.
 
 use std::sync::Arc;
 
@@ -14,7 +17,7 @@ use crate::model::intent::filter::{Canary, Filters, ForwardAuth, Mirror};
 use crate::model::problem::Origin;
 
 use super::Draft;
-use super::annotations::{Named, Wishes};
+use super::annotations::{Named, PoolWishes, Wishes};
 
 /// The filters of an Ingress. `None` in `Ok`: it asks for none.
 ///
@@ -28,7 +31,7 @@ pub(super) fn filters(
 ) -> Result<Option<Arc<Filters>>, ()> {
     let mut filters = wishes.filters().map(Arc::unwrap_or_clone).unwrap_or_default();
     if let Some((named, path)) = &wishes.auth.url {
-        let pool = pool(draft, named, name).map_err(|wrong| {
+        let pool = pool(draft, named, name, None).map_err(|wrong| {
             let until = "(until then the object is not served)";
             draft.problem(origin, format!("annotation sluice.dev/auth-url: {wrong} {until}"));
         })?;
@@ -42,7 +45,11 @@ pub(super) fn filters(
         });
     }
     if let Some(named) = &wishes.canary.to {
-        match pool(draft, named, name) {
+        // Not sticky by the same cookie: each of the two pools would take the other's for a stranger's, and give its own.
+        let wished = wishes.pool.without_sticky();
+        // No object has a colon in its name, so the pool is nobody else's.
+        let asker = ObjectName::new(name.namespace.clone(), format!("{}:canary", name.name));
+        match pool(draft, named, name, Some((&wished, &asker, origin))) {
             Ok(pool) => {
                 let header = wishes.canary.header.clone().map(|name| (name, wishes.canary.value.clone()));
                 let permille = wishes.canary.permille.unwrap_or_default();
@@ -52,7 +59,7 @@ pub(super) fn filters(
         }
     }
     if let Some(named) = &wishes.mirror {
-        match pool(draft, named, name) {
+        match pool(draft, named, name, Some((&wishes.pool, name, origin))) {
             Ok(pool) => filters.mirror = Some(Mirror { pool, permille: 1000, max_body: ask::MIRRORED }),
             Err(wrong) => draft.problem(origin, format!("annotation sluice.dev/mirror: {wrong}; there is none")),
         }
@@ -60,8 +67,13 @@ pub(super) fn filters(
     Ok((!filters.is_empty()).then(|| Arc::new(filters)))
 }
 
-/// The pool of a Service that is named.
-fn pool(draft: &mut Draft<'_>, named: &Named, asker: &ObjectName) -> Result<PoolName, String> {
+/// The pool of a Service that is named, for who wishes other things of it than its Service does (`extra`).
+fn pool(
+    draft: &mut Draft<'_>,
+    named: &Named,
+    asker: &ObjectName,
+    extra: Option<(&PoolWishes, &ObjectName, &Origin)>,
+) -> Result<PoolName, String> {
     let namespace = named.namespace.clone().unwrap_or_else(|| asker.namespace.clone());
     let name = ObjectName::new(namespace, named.service.clone());
     let missing = || format!("service/{name} does not exist");
@@ -89,5 +101,5 @@ fn pool(draft: &mut Draft<'_>, named: &Named, asker: &ObjectName) -> Result<Pool
             "service/{name} belongs to another namespace; its owner may allow it with sluice.dev/shared: \"true\""
         ));
     }
-    Ok(draft.want((name, service, port), &own.pool, None))
+    Ok(draft.want((name, service, port), &own.pool, extra))
 }
