@@ -77,7 +77,9 @@ async fn a_deaf_connection_is_bounded() {
     }
     let each = settled(&process, before).await / DEAF;
     println!("HTTP/1 connection that takes nothing: {each} bytes");
-    assert!(each < 512 * KIB, "{each} bytes");
+    // What waits to be written, the piece that made it too much and what was read meanwhile are up to 128 KiB each, and
+    // their buffers up to twice that.
+    assert!(each < 768 * KIB, "{each} bytes");
 }
 
 /// A hundred streams, the window of each shut, all of whose answers are large.
