@@ -77,8 +77,7 @@ async fn a_deaf_connection_is_bounded() {
     }
     let each = settled(&process, before).await / DEAF;
     println!("HTTP/1 connection that takes nothing: {each} bytes");
-    // What waits to be written, the piece that made it too much and what was read meanwhile are up to 128 KiB each, and
-    // their buffers up to twice that.
+    // At each of four places up to 128 KiB, in buffers that are larger.
     assert!(each < 768 * KIB, "{each} bytes");
 }
 
