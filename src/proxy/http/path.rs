@@ -33,8 +33,8 @@ pub(super) fn normalize(session: &Session, host: Option<&str>, uri: &mut Uri) ->
     Ok(())
 }
 
-/// The URI with another path and query.
-fn with_target(uri: &Uri, target: String) -> Option<Uri> {
+/// The URI with another path and query; `None` when it cannot be one.
+pub(super) fn with_target(uri: &Uri, target: String) -> Option<Uri> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
     Uri::from_parts(parts).ok()

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response, StatusCode, Uri};
 
 use super::Filtering;
 use crate::model::filter::PathPlan;
 use crate::model::path::{PathRules, Slashes, normal};
 use crate::proxy::http::body::RequestBody;
+use crate::proxy::http::path::with_target;
 
 /// By which backends know what to put before the links they make.
 static X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -38,9 +38,7 @@ fn edited(uri: &Uri, edit: &PathPlan) -> Option<Uri> {
         Some(query) => format!("{path}?{query}"),
         None => path,
     };
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
-    Uri::from_parts(parts).ok()
+    with_target(uri, target)
 }
 
 #[cfg(test)]
