@@ -5,13 +5,14 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 GUNGRAUN_VERSION := 0.20.0
+PLAYWRIGHT_VERSION := 1.65.2
 # Of each fuzz target; and which ones, all when empty.
 FUZZ_SECONDS ?= 60
 FUZZ ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench versus netns cluster conformance measure fuzz fuzz-check \
-  tools-conformance tools-lint tools-bench tools-fuzz ci
+.PHONY: help demo test lint fmt bench versus netns cluster conformance browser measure fuzz fuzz-check \
+  tools-conformance tools-browser tools-lint tools-bench tools-fuzz ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -56,6 +57,10 @@ conformance: tools-conformance ## h2spec, gRPC's interop cases, ACME before Pebb
 	LAB_REQUIRE=1 cargo test --test acme
 	python3 tests/conformance/tls.py --sluice $(abspath $(TARGET_DIR))/debug/sluice
 
+browser: tools-browser ## a page, WebSockets and 2 GiB through a real Chromium (needs python3 and openssl)
+	cargo build
+	$(TARGET_DIR)/browser/bin/python tests/browser/trial.py --sluice $(TARGET_DIR)/debug/sluice
+
 fuzz: tools-fuzz ## every fuzz target for FUZZ_SECONDS (60) each, under a sanitizer (needs Rust nightly)
 	cp Cargo.lock fuzz/Cargo.lock
 	@set -e; for target in $(or $(FUZZ),$$(cargo +nightly fuzz list)); do \
@@ -74,6 +79,13 @@ tools-conformance:
 	@$(MAKE) -C tests/conformance/acme tools
 	@command -v testssl >/dev/null || { apt-get update -q && apt-get install -qy testssl.sh; } || \
 	  { echo "testssl.sh is missing: apt-get install testssl.sh"; exit 1; }
+
+tools-browser:
+	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends chromium; } || \
+	  { echo "chromium is missing: apt-get install chromium"; exit 1; }
+	@$(TARGET_DIR)/browser/bin/pip show playwright 2>/dev/null | grep -qF "$(PLAYWRIGHT_VERSION)" || \
+	  { python3 -m venv $(TARGET_DIR)/browser && \
+	  $(TARGET_DIR)/browser/bin/pip install -q --disable-pip-version-check playwright==$(PLAYWRIGHT_VERSION); }
 
 tools-lint:
 	@cargo deny --version 2>/dev/null | grep -qF "$(CARGO_DENY_VERSION)" || \
