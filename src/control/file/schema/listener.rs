@@ -96,13 +96,19 @@ impl Door<'_> {
             ("https", Protocol::Https),
             ("tls-passthrough", Protocol::TlsPassthrough),
         ];
+        // What it may have been, by its other keys, so that no line about them follows which is not true.
+        let likely = match () {
+            () if ["certificates", "tls"].iter().any(|key| keys.find(key).is_some()) => Protocol::Https,
+            () if keys.find("idle").is_some() => Protocol::Udp,
+            () => Protocol::Http,
+        };
         match keys.find("protocol") {
-            Some(node) => self.faults.choice(node, &words, &[]).unwrap_or(Protocol::Http),
+            Some(node) => self.faults.choice(node, &words, &[]).unwrap_or(likely),
             None => {
                 let path = keys.path;
                 let right = "protocol: tcp, udp, http, https or tls-passthrough";
                 self.faults.add(name.at, format!("{path}: has no protocol; add {right}"));
-                Protocol::Http
+                likely
             }
         }
     }

@@ -219,6 +219,14 @@ fn mistakes_have_place_key_and_remedy() {
             "f.yaml:3:37",
             "is \"htp\"; write tcp, udp, http, https or tls-passthrough",
         ),
+        // One mistake is one line: the other keys say what was meant.
+        (
+            listener("protocol: htps, pool: p, tls: {min_version: 1.3}, certificates: [{cert: a.crt, key: a.key}]"),
+            "f.yaml:3:37",
+            "is \"htps\"",
+        ),
+        (listener("pool: p, certificates: [{cert: a.crt, key: a.key}]"), "f.yaml:3:3", "listeners.a: has no protocol"),
+        (listener("protocol: upd, pool: p, idle: 5s"), "f.yaml:3:37", "is \"upd\""),
         (listener("protocol: http"), "f.yaml:3:3", "leads nowhere; add pool: NAME or routes:"),
         (listener("protocol: tcp, routes: [{pool: p}]"), "f.yaml:3:50", "a tcp listener has nothing to route by"),
         (listener("protocol: http, pool: q"), "f.yaml:3:49", "there is no pool \"q\"; did you mean \"p\"?"),
