@@ -384,3 +384,38 @@ fn the_map_names_files_that_are_there() {
     }
     assert!(checked >= 50, "{checked}");
 }
+
+/// What stands in brackets behind a file is in it: `proxy/http/filter.rs` (`send`, `finish`).
+#[test]
+fn the_map_names_what_is_in_its_files() {
+    const KINDS: [&str; 8] = ["const", "enum", "fn", "mod", "static", "struct", "trait", "type"];
+    let mut files = Vec::new();
+    ["src", "tests"].iter().for_each(|folder| files_below(folder, &mut files));
+    let text = text_of("ARCHITECTURE.md").replace('\n', " ");
+    let mut checked = 0;
+    for (before, inside) in text.split(')').filter_map(|part| part.rsplit_once("` (")) {
+        let path = before.rsplit('`').next().unwrap();
+        if !path.ends_with(".rs") {
+            continue;
+        }
+        let sources: Vec<_> = files.iter().filter(|file| format!("/{file}").ends_with(&format!("/{path}"))).collect();
+        for name in inside
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|name| name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_'))
+        {
+            let is_there = |file: &&String| {
+                let source = text_of(file);
+                let words: Vec<&str> = source
+                    .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                    .filter(|word| !word.is_empty())
+                    .collect();
+                words.windows(2).any(|two| two[1] == name && KINDS.contains(&two[0]))
+            };
+            assert!(sources.iter().any(is_there), "ARCHITECTURE.md: there is no {name} in {path}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 40, "{checked}");
+}
