@@ -115,6 +115,11 @@ impl Door<'_> {
             }
             return Some(Place::Address(address));
         }
+        if text.contains("://") {
+            let spoken = "the pool's protocol says what is spoken there";
+            self.faults.wrong(node, format_args!("{} is a URL; write {RIGHT}; {spoken}", node.value));
+            return None;
+        }
         let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
         let Some((host, port)) = parts.filter(|(_, port)| *port != 0) else {
             self.faults.wrong(node, format_args!("{} is not a place to go to; write {RIGHT}", node.value));

@@ -190,6 +190,11 @@ fn mistakes_have_place_key_and_remedy() {
             "is not a place to go to; write an address and a port like 192.0.2.7:8080, or",
         ),
         (backends("web"), "f.yaml:1:24", "\"web\" is not a place to go to"),
+        (
+            backends("\"http://192.0.2.7:80/\""),
+            "f.yaml:1:24",
+            "is a URL; write an address and a port like 192.0.2.7:8080",
+        ),
         (backends("192.0.2.300:80"), "f.yaml:1:24", "is not an IP address; write an address and a port"),
         (backends("\"2001:db8::1:80\""), "f.yaml:1:24", "needs brackets; write \"[2001:db8::1]:80\""),
         (backends("a..b:80"), "f.yaml:1:24", "has a label that is empty"),
