@@ -62,7 +62,15 @@ fn yaml(name: &str, text: &str) -> Result<Vec<Value>, Fault> {
     };
     serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
         let line = error.location().map_or(0, |location| location.line());
-        Fault { place: format!("{name}:{line}"), reason: format!("is not valid YAML: {error}") }
+        // Files that were put one behind the other; the library's advice is for programmers.
+        let reason = match error.without_snippet() {
+            serde_saphyr::Error::DuplicateMappingKey { key, .. } => {
+                let key = key.as_deref().unwrap_or("a key").escape_debug();
+                format!("{key} is written twice in one object; keep one, or put a line --- between two objects")
+            }
+            _ => format!("is not valid YAML: {error}"),
+        };
+        Fault { place: format!("{name}:{line}"), reason }
     })
 }
 

@@ -29,6 +29,15 @@ fn a_broken_file_keeps_what_it_last_said_and_a_deleted_one_does_not() {
 }
 
 #[test]
+fn objects_without_a_line_between_them_are_told_so() {
+    let fault = parse::parse("all.yaml", &format!("{SERVICE}{SERVICE}")).unwrap_err();
+    assert_eq!(
+        (fault.place.as_str(), fault.reason.as_str()),
+        ("all.yaml:5", "apiVersion is written twice in one object; keep one, or put a line --- between two objects")
+    );
+}
+
+#[test]
 fn a_file_that_is_emptied_keeps_what_it_last_said() {
     let dir = tempfile::tempdir().unwrap();
     let write = |text: &str| std::fs::write(dir.path().join("all.yaml"), text).unwrap();
