@@ -13,7 +13,7 @@ fn in_repo(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// A folder with `tls.crt`, `tls.key` and `kubeconfig` in it.
+/// A folder with the files that examples name.
 fn with_certificate() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["shop.example.test".to_owned()]).unwrap();
@@ -22,7 +22,13 @@ fn with_certificate() -> tempfile::TempDir {
     let kubeconfig = "{apiVersion: v1, kind: Config, current-context: c, users: [{name: u, user: {}}], \
                       clusters: [{name: l, cluster: {server: 'https://192.0.2.1:6443'}}], \
                       contexts: [{name: c, context: {cluster: l, user: u}}]}";
-    fs::write(folder.path().join("kubeconfig"), kubeconfig).unwrap();
+    for name in ["kubeconfig", "sluice.kubeconfig"] {
+        fs::write(folder.path().join(name), kubeconfig).unwrap();
+    }
+    fs::write(folder.path().join("vault-ca.pem"), made.cert.pem()).unwrap();
+    fs::write(folder.path().join("users"), "ann:$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n")
+        .unwrap();
+    fs::write(folder.path().join("sorry.html"), "<p>Back soon.</p>\n").unwrap();
     folder
 }
 
@@ -51,6 +57,24 @@ fn every_file_that_is_shown_is_good() {
         let (good, said) = checked(&fs::read_to_string(&path).unwrap());
         assert!(good, "{}\n{said}", path.display());
     }
+}
+
+/// What the pages show can be taken as it stands.
+#[test]
+fn every_snippet_that_is_shown_is_good() {
+    let mut pages: Vec<_> = fs::read_dir(in_repo("docs")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    pages.retain(|path| path.extension().is_some_and(|e| e == "md"));
+    pages.push(in_repo("README.md"));
+    let mut seen = 0;
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        for snippet in text.split("\n```yaml\n").skip(1).map(|rest| rest.split("\n```").next().unwrap()) {
+            let (good, said) = checked(snippet);
+            assert!(good, "{}\n{snippet}\n{said}", page.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 4, "{seen}");
 }
 
 /// The annotated file says of each key what the default is; leaving all of them out must mean the same.
