@@ -162,17 +162,17 @@ fn message(number: u64) -> [u8; MESSAGE] {
 }
 
 /// Source addresses in turn. A port that was closed first stays taken for a minute, and one address has 28,000.
-struct Sources {
+pub struct Sources {
     loopback: bool,
     turn: u8,
 }
 
 impl Sources {
-    fn new(to: SocketAddr) -> Self {
+    pub fn new(to: SocketAddr) -> Self {
         Self { loopback: to.ip().is_loopback(), turn: 0 }
     }
 
-    fn next(&mut self) -> Ipv4Addr {
+    pub fn next(&mut self) -> Ipv4Addr {
         self.turn = (self.turn + 1) % 64;
         if self.loopback { Ipv4Addr::new(127, 0, 1, 1 + self.turn) } else { Ipv4Addr::UNSPECIFIED }
     }
