@@ -122,8 +122,20 @@ http {{
 """
 
 
-def nginx(site: Site, ports: Ports, net: Network, big_body: bool) -> str:
-    """nginx as a reverse proxy with upstream keep-alive, plus a stream listener."""
+#: How an opponent tells the kind of a handshake, where that is checked: this
+#: word, and one of RESUMED or another character.
+KIND, RESUMED = "kind=", "r1"
+
+
+def nginx(site: Site, ports: Ports, net: Network, big_body: bool, tell: bool = False) -> str:
+    """nginx as a reverse proxy with upstream keep-alive, plus a stream listener.
+
+    With ``tell`` it logs the kind of each handshake, which is for checks only.
+    """
+    log = "access_log off;"
+    if tell:  # "r" or "."
+        log = f"""log_format kind "{KIND}$ssl_session_reused";
+    access_log {site.root}/nginx.kinds kind;"""
     if big_body:
         # Read from the backend in big pieces, never to a temporary file.
         buffers = """proxy_buffer_size 32k;
@@ -136,7 +148,7 @@ def nginx(site: Site, ports: Ports, net: Network, big_body: bool) -> str:
     return _nginx_preamble(site, "nginx", ("ngx_stream_module.so",)) + f"""
 http {{
 {_nginx_temp_paths(site, "nginx")}
-    access_log off;
+    {log}
     server_tokens off;
     keepalive_requests {MANY};
     keepalive_timeout 300s;
@@ -151,10 +163,11 @@ http {{
 
     server {{
         listen {net.proxy}:{ports.plain} backlog=4096;
-        listen {net.proxy}:{ports.secure} ssl backlog=4096;
+        listen {net.proxy}:{ports.secure} ssl http2 backlog=4096;
         ssl_certificate {site.cert};
         ssl_certificate_key {site.key};
         ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_ecdh_curve X25519:prime256v1;
         ssl_session_cache shared:tls:4m;
         ssl_session_tickets on;
 
@@ -209,12 +222,16 @@ SPLICE = {"always": "option splice-request\n    option splice-response", "auto":
 
 
 def haproxy(
-    site: Site, ports: Ports, net: Network, splice: str = "", bufsize: int | None = None
-) -> str:
+    site: Site, ports: Ports, net: Network, splice: str = "", bufsize: int | None = None,
+    tell: bool = False,
+) -> str:  # fmt: skip
     """haproxy with one thread; ``splice`` is one of SPLICE.
 
     ``tune.bufsize`` stays at its default, 16384, unless ``bufsize`` is given.
+    With ``tell`` it logs the kind of each handshake, which is for checks only.
     """
+    log = "log stdout format raw local0\n    " if tell else ""
+    log += f"log-format {KIND}%[ssl_fc_is_resumed]" if tell else ""  # 1 or 0
     tune = f"tune.bufsize {bufsize}" if bufsize else ""
     options = SPLICE[splice]
     return f"""global
@@ -229,7 +246,7 @@ defaults
     option http-keep-alive
     unique-id-format %[uuid()]
     timeout connect 5s
-    timeout client 60s
+    timeout client 300s
     timeout server 60s
     timeout http-keep-alive 300s
     maxconn {CONNECTIONS}
@@ -241,7 +258,8 @@ frontend plain
     default_backend site
 
 frontend secure
-    bind {net.proxy}:{ports.secure} backlog 4096 ssl crt {site.pem}
+    bind {net.proxy}:{ports.secure} backlog 4096 ssl crt {site.pem} curves X25519:P-256 alpn h2,http/1.1
+    {log}
     http-request set-header X-Forwarded-Proto https
     default_backend site
 
@@ -295,11 +313,13 @@ listeners:
     bind: "{net.proxy}:{ports.plain}"
     protocol: http
     routes: [{{pool: site}}]
+    timeouts: {{keep_alive: 300s}}
   secure:
     bind: "{net.proxy}:{ports.secure}"
     protocol: https
     certificates: [{{cert: "{site.cert}", key: "{site.key}"}}]
     routes: [{{pool: site}}]
+    timeouts: {{keep_alive: 300s}}
   l4:
     bind: "{net.proxy}:{ports.l4}"
     protocol: tcp

@@ -24,8 +24,13 @@ import tempfile
 import time
 from pathlib import Path
 
-import run
+from ask import Problem
+from cases import CASES
 from network import LOOPBACK
+from proc import processes_of
+from report import table
+from stand import Bench
+from tools import build_load, note, preflight, raise_descriptors
 
 #: The two loads: connections, and messages on each.
 MANY_CONNECTIONS = (500, 1)
@@ -36,26 +41,26 @@ FLOWS, SECONDS = 64, 2
 Counts = dict[str, int]
 
 
-def counted(bench: run.Bench, child: subprocess.Popen[bytes], argv: list[str]) -> tuple[Counts, str]:
+def counted(bench: Bench, child: subprocess.Popen[bytes], argv: list[str]) -> tuple[Counts, str]:
     """Run a load while every thread of the proxy is traced; calls by name, and what the load wrote."""
-    table = bench.root / "strace.txt"
-    pids = [x for pid in sorted(run.processes_of(child.pid)) for x in ("-p", str(pid))]
+    counts = bench.root / "strace.txt"
+    pids = [x for pid in sorted(processes_of(child.pid)) for x in ("-p", str(pid))]
     tracer = subprocess.Popen(
-        ["strace", "-f", "-c", "-U", "calls,name", "-o", table, *pids],
+        ["strace", "-f", "-c", "-U", "calls,name", "-o", counts, *pids],
         stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=os.setsid,
     )  # fmt: skip
     assert tracer.stderr
     try:
         wait_attached(child.pid)
-        run.note(f"tracing: {' '.join(argv[1:])}")
+        note(f"tracing: {' '.join(argv[1:])}")
         done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
         time.sleep(0.3)  # the ends of the last connections
     finally:
         tracer.send_signal(signal.SIGINT)
         tracer.wait(10)
     if done.returncode:
-        raise run.Problem(f"load failed: {done.stderr}")
-    rows = re.findall(r"^ *(\d+) +(\w+)$", table.read_text(), re.M)
+        raise Problem(f"load failed: {done.stderr}")
+    rows = re.findall(r"^ *(\d+) +(\w+)$", counts.read_text(), re.M)
     return {name: int(calls) for calls, name in rows if name != "total"}, done.stdout
 
 
@@ -65,18 +70,18 @@ def wait_attached(leader: int) -> None:
     while time.monotonic() < deadline:
         tasks = [
             Path(f"/proc/{pid}/task/{task}/status").read_text()
-            for pid in run.processes_of(leader)
+            for pid in processes_of(leader)
             for task in os.listdir(f"/proc/{pid}/task")
         ]
         if tasks and all(not re.search(r"^TracerPid:\s*0$", text, re.M) for text in tasks):
             return
         time.sleep(0.02)
-    raise run.Problem("strace could not attach; is ptrace permitted?")
+    raise Problem("strace could not attach; is ptrace permitted?")
 
 
-def of_streams(bench: run.Bench, proxy: str) -> tuple[dict[str, float], dict[str, float]]:
+def of_streams(bench: Bench, proxy: str) -> tuple[dict[str, float], dict[str, float]]:
     """Calls per connection and per message, there and back, of a proxy."""
-    case = run.CASES["tcp-connect"]
+    case = CASES["tcp-connect"]
     at = f"{LOOPBACK.proxy}:{bench.ports.echo}"
     child = bench.start_proxy(proxy, case)
     try:
@@ -96,9 +101,9 @@ def of_streams(bench: run.Bench, proxy: str) -> tuple[dict[str, float], dict[str
     return connection, message
 
 
-def of_datagrams(bench: run.Bench, proxy: str, window: int) -> dict[str, float]:
+def of_datagrams(bench: Bench, proxy: str, window: int) -> dict[str, float]:
     """Calls per datagram, there and back, of a proxy under as much load as it takes."""
-    case = run.CASES["udp-echo"]
+    case = CASES["udp-echo"]
     at = f"{LOOPBACK.proxy}:{bench.ports.datagrams}"
     child = bench.start_proxy(proxy, case)
     try:
@@ -122,7 +127,7 @@ def show(title: str, found: dict[str, dict[str, float]]) -> str:
         for name in ordered
     ]  # fmt: skip
     rows.append(["all", *(f"{sum(max(n, 0) for n in found[p].values()):.2f}" for p in proxies)])
-    return f"### {title}\n\n" + run.table([f"{title}", *proxies], rows) + "\n"
+    return f"### {title}\n\n" + table([f"{title}", *proxies], rows) + "\n"
 
 
 def main() -> int:
@@ -132,16 +137,16 @@ def main() -> int:
     parser.add_argument("--load", metavar="PATH", help="built bench/load; left out: it is built")
     args = parser.parse_args()
     args.sluice = str(Path(args.sluice).resolve())
-    run.preflight()
+    preflight()
     if not shutil.which("strace"):
         print("missing: strace. On Debian:\n  apt-get install strace", file=sys.stderr)
         return 2
-    run.raise_descriptors()
-    args.load = args.load or run.build_load()
+    raise_descriptors()
+    args.load = str(Path(args.load).resolve()) if args.load else build_load()
     root = Path(tempfile.mkdtemp(prefix="syscalls-"))
-    bench = run.Bench(args, root)
+    bench = Bench(args, root)
     try:
-        bench.start_backends(run.CASES["tcp-connect"])
+        bench.start_backends(CASES["tcp-connect"])
         streams = {p: of_streams(bench, p) for p in ("sluice", "haproxy", "nginx")}
         print(show("per connection", {p: found[0] for p, found in streams.items()}))
         print(show("per message there and back", {p: found[1] for p, found in streams.items()}))
@@ -150,7 +155,7 @@ def main() -> int:
             title = f"per datagram there and back, {FLOWS} flows, {window} under way in each"
             print(show(title, found))
         return 0
-    except (run.Problem, OSError, subprocess.SubprocessError) as problem:
+    except (Problem, OSError, subprocess.SubprocessError) as problem:
         print(f"cannot go on: {problem}", file=sys.stderr)
         return 1
     finally:
