@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Sequence
 
 import loads
@@ -16,7 +17,7 @@ import setups
 from ask import HOST, LOAD_HOST, Capture, Problem, get
 from cases import CASES, Case
 from network import CLIENT
-from proc import affinities, listener_owner_ok
+from proc import affinities, listener_owner_ok, pipes_of
 from stand import Bench
 
 #: Connections at once in the check of handshakes.
@@ -167,6 +168,18 @@ def path(bench: Bench, case: Case, pids: frozenset[int]) -> None:
         raise Problem("the request reached the backend without the proxy")
     if case.http and (forwarded != HOST or not request_id):
         raise Problem(f"forwarding headers at the backend: {forwarded!r} {request_id!r}")
+
+
+def splices(bench: Bench, case: Case, leader: int) -> None:
+    """A body whose reader pauses waits in a pipe: one more than the proxy has for other purposes."""
+    before, net = pipes_of(leader), bench.network(case)
+    with net.inside(CLIENT), socket.create_connection(bench.at(case), 5) as client:
+        client.sendall(f"GET {case.path} HTTP/1.1\r\nHost: {LOAD_HOST}\r\n\r\n".encode())
+        deadline = time.monotonic() + 5
+        while pipes_of(leader) <= before:
+            if time.monotonic() > deadline:
+                raise Problem("no pipe was opened for a large body, so nothing is spliced")
+            time.sleep(0.02)
 
 
 def _digest(body: bytes) -> str:
