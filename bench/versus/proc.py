@@ -140,7 +140,7 @@ class CpuSample:
         )
 
 
-def _busy(cpu: int) -> tuple[int, int]:
+def busy(cpu: int) -> tuple[int, int]:
     """Nanoseconds a core was busy, and those the hypervisor took of it, since boot."""
     tick = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
     line = re.search(rf"^cpu{cpu} (.*)$", Path("/proc/stat").read_text(), re.M)
@@ -164,8 +164,10 @@ def sample_cpu(leader: int, cpu: int, load_cpu: int, ksoftirqd: int | None) -> C
     soft = 0
     if ksoftirqd:
         soft = int(Path(f"/proc/{ksoftirqd}/schedstat").read_text().split()[0])
-    busy, steal = _busy(cpu)
-    return CpuSample(threads, clock, frozenset(pids), soft, busy, steal, _busy(load_cpu)[0])
+    core_busy, core_steal = busy(cpu)
+    return CpuSample(
+        threads, clock, frozenset(pids), soft, core_busy, core_steal, busy(load_cpu)[0]
+    )
 
 
 def find_ksoftirqd(cpu: int) -> int | None:

@@ -173,7 +173,10 @@ def main() -> int:
             return 0
         for name, rate in bench.rates.items():
             closed = ", ".join(f"{p} {found:.0f}" for p, found in bench.closed.items())
-            facts[name] = f"{rate} requests/s, half of the slowest proxy's with wrk ({closed})"
+            facts[name] = (
+                f"{rate} requests/s on {CASES[name].connections} connections; "
+                f"in a closed loop (wrk, 32 connections) {closed}"
+            )
         facts["load average at end"] = load_average()
         text = report(bench, runs, facts, proxies)
         print(text)
