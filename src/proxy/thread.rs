@@ -65,7 +65,11 @@ pub(super) fn spawn(birth: Birth) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("data-{}", birth.shard)).spawn(move || {
         shard::enter(birth.shard);
         let tasks = tokio::task::LocalSet::new();
-        tasks.block_on(&runtime, live(birth));
+        // As a task of its own: what the set itself waits for is polled whenever any task of it is woken.
+        let living = tasks.spawn_local(live(birth));
+        if let Err(error) = tasks.block_on(&runtime, living) {
+            error!(%error, "a data thread ended before its time");
+        }
         // Dropping the set drops what was forced to end; each connection counts itself as stopped.
     })
 }
