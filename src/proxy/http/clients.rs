@@ -1,10 +1,10 @@
 //! Connections to backends that wait for their next request: one set a data thread, the last one used first.
 //!
 //! A connection comes back when its answer ended and hyper says that it is ready for another request, which includes
-//! that the request was sent whole. It leaves when it is used, when the backend closes it, and after [`IDLE`].
+//! that the request was sent whole. It leaves when it is used, when the backend closes it, and after [`IDLE`]. A direct
+//! connection, which nobody polls while it waits, is seen to be closed when it is to be used, or by the sweep.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
@@ -15,7 +15,9 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
 use super::body::RequestBody;
+use super::direct::Direct;
 use super::trunks::{Seat, Trunks};
+use crate::model::map::Map;
 use crate::model::speech::SpeechPlan;
 
 /// How long a connection waits before it is closed. It bounds how long one stays open to a backend that left.
@@ -31,10 +33,10 @@ pub(in crate::proxy) struct Clients(Rc<Shelves>);
 
 #[derive(Debug, Default)]
 struct Shelves {
-    by_backend: RefCell<HashMap<SocketAddr, Rc<Shelf>>>,
+    by_backend: RefCell<Map<SocketAddr, Rc<Shelf>>>,
     // Of backends that are spoken to otherwise than in HTTP/1.1 in the clear.
-    sealed: RefCell<HashMap<Spoken, Rc<Shelf>>>,
-    shared: RefCell<HashMap<Spoken, Rc<Trunks>>>,
+    sealed: RefCell<Map<Spoken, Rc<Shelf>>>,
+    shared: RefCell<Map<Spoken, Rc<Trunks>>>,
     sweeping: Cell<bool>,
 }
 
@@ -64,6 +66,7 @@ impl Hash for Spoken {
 #[derive(Debug)]
 pub(super) struct Shelf {
     waiting: RefCell<Vec<Waiting>>,
+    directs: RefCell<Vec<(Rc<RefCell<Direct>>, Instant)>>,
     all: Weak<Shelves>,
 }
 
@@ -84,8 +87,10 @@ pub(super) struct Borrowed {
 /// A connection that carries a request, until its answer has ended.
 #[derive(Debug)]
 pub(super) enum Lent {
-    /// By itself.
+    /// By itself, through hyper.
     Own(Borrowed),
+    /// By itself, read by its own client's task; and where it goes afterwards.
+    Direct(Rc<RefCell<Direct>>, Rc<Shelf>),
     /// Among others.
     Shared(Seat),
 }
@@ -95,6 +100,7 @@ impl Lent {
     pub(super) fn give_back(self, now: Instant) {
         match self {
             Self::Own(borrowed) => borrowed.give_back(now),
+            Self::Direct(direct, home) => home.give_back(direct, now),
             Self::Shared(seat) => seat.give_back(now),
         }
     }
@@ -103,7 +109,8 @@ impl Lent {
 impl Clients {
     /// The connections to one backend that speak HTTP/1.1 in the clear, or as `speech` says.
     pub(super) fn of(&self, backend: SocketAddr, speech: Option<&Arc<SpeechPlan>>) -> Rc<Shelf> {
-        let new = || Rc::new(Shelf { waiting: RefCell::default(), all: Rc::downgrade(&self.0) });
+        let new =
+            || Rc::new(Shelf { waiting: RefCell::default(), directs: RefCell::default(), all: Rc::downgrade(&self.0) });
         let Some(plan) = speech else {
             return self.0.by_backend.borrow_mut().entry(backend).or_insert_with(new).clone();
         };
@@ -139,6 +146,40 @@ impl Shelf {
         }
     }
 
+    /// The direct connection used last, if one waits that is still open.
+    pub(super) fn take_direct(&self) -> Option<Rc<RefCell<Direct>>> {
+        let mut directs = self.directs.borrow_mut();
+        loop {
+            let (direct, _) = directs.pop()?;
+            if direct.borrow_mut().is_open() {
+                return Some(direct);
+            }
+        }
+    }
+
+    fn give_back(&self, direct: Rc<RefCell<Direct>>, now: Instant) {
+        // Nobody may still read of it.
+        if Rc::strong_count(&direct) > 1 || !direct.borrow().is_idle() {
+            return;
+        }
+        let mut directs = self.directs.borrow_mut();
+        if directs.len() < MOST {
+            directs.push((direct, now));
+        }
+        drop(directs);
+        if let Some(all) = self.all.upgrade() {
+            all.begin_to_sweep();
+        }
+    }
+
+    fn sweep(&self, now: Instant) -> bool {
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.retain(|w| now - w.since < IDLE && !w.sender.is_closed());
+        let mut directs = self.directs.borrow_mut();
+        directs.retain(|(direct, since)| now - *since < IDLE && direct.borrow_mut().is_open());
+        !waiting.is_empty() || !directs.is_empty()
+    }
+
     /// A fresh connection that belongs here.
     pub(super) fn lend(self: Rc<Self>, sender: SendRequest<RequestBody>) -> Borrowed {
         Borrowed { sender, home: self }
@@ -168,12 +209,8 @@ async fn sweep(all: Weak<Shelves>) {
         tokio::time::sleep(SWEEP).await;
         let Some(all) = all.upgrade() else { return };
         let now = Instant::now();
-        let is_used = |shelf: &Rc<Shelf>| {
-            let mut waiting = shelf.waiting.borrow_mut();
-            waiting.retain(|w| now - w.since < IDLE && !w.sender.is_closed());
-            // One whose connections are all in use is kept: they find their way back to it.
-            !waiting.is_empty() || Rc::strong_count(shelf) > 1
-        };
+        // One whose connections are all in use is kept: they find their way back to it.
+        let is_used = |shelf: &Rc<Shelf>| shelf.sweep(now) || Rc::strong_count(shelf) > 1;
         let mut shelves = all.by_backend.borrow_mut();
         shelves.retain(|_, shelf| is_used(shelf));
         let (mut sealed, mut shared) = (all.sealed.borrow_mut(), all.shared.borrow_mut());
@@ -191,10 +228,12 @@ mod tests {
     use hyper::client::conn::http1::handshake;
     use hyper_util::rt::TokioIo;
     use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::task::LocalSet;
     use tokio::time::sleep;
 
     use super::*;
+    use crate::proxy::http::line::Line;
 
     async fn connected(shelf: &Rc<Shelf>) -> (Borrowed, DuplexStream) {
         let (ours, theirs) = duplex(1024);
@@ -225,6 +264,38 @@ mod tests {
                 assert_eq!(new_end.read(&mut [0]).await.unwrap(), 0);
                 sleep(SWEEP).await;
                 assert!(clients.0.by_backend.borrow().is_empty() && !clients.0.sweeping.get());
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_direct_connection_comes_back_when_nobody_reads_of_it_and_leaves_when_it_is_closed() {
+        LocalSet::new()
+            .run_until(async {
+                let clients = Clients::default();
+                let shelf = clients.of("127.0.0.1:1".parse().unwrap(), None);
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let at = listener.local_addr().unwrap();
+                let (ours, theirs) = tokio::join!(TcpStream::connect(at), listener.accept());
+                let direct = Rc::new(RefCell::new(Direct::new(Line::Bare(ours.unwrap()))));
+                let lend = || Lent::Direct(direct.clone(), shelf.clone());
+                // Somebody else has it still: the test itself.
+                lend().give_back(Instant::now());
+                assert!(shelf.take_direct().is_none());
+                let now = Instant::now();
+                Lent::Direct(direct, shelf.clone()).give_back(now);
+                let direct = shelf.take_direct().unwrap();
+                assert!(shelf.take_direct().is_none());
+                Lent::Direct(direct, shelf.clone()).give_back(now);
+                assert!(shelf.sweep(now + IDLE / 2) && !shelf.sweep(now + IDLE));
+
+                let (ours, closed) = tokio::join!(TcpStream::connect(at), listener.accept());
+                let ours = ours.unwrap();
+                drop((theirs, closed));
+                ours.readable().await.unwrap();
+                let direct = Rc::new(RefCell::new(Direct::new(Line::Bare(ours))));
+                Lent::Direct(direct, shelf.clone()).give_back(now);
+                assert!(!shelf.sweep(now) && shelf.take_direct().is_none());
             })
             .await;
     }

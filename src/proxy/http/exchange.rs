@@ -60,9 +60,14 @@ pub(super) async fn serve(session: &Rc<Session>, request: Request<Incoming>) -> 
                     answer
                 }
                 None => {
-                    let (request, upgrade) = prepare(session, parts, incoming, &fields, &asker);
+                    let (mut request, upgrade) = prepare(session, parts, incoming, &fields);
+                    // What a trusted proxy said has to be looked at; else it is told as the request is written.
+                    if session.trusted {
+                        tell(session, request.headers_mut(), &asker);
+                    }
+                    let untold = (!session.trusted).then(|| asker.id.clone());
                     let client = asker.client;
-                    match forward(session, pool, Outgoing { request, upgrade, underway, client }).await {
+                    match forward(session, pool, Outgoing { request, upgrade, underway, client, untold }).await {
                         Ok(response) => response,
                         Err((status, reason, underway)) => own(asker.answer(status, reason), underway),
                     }
@@ -163,13 +168,27 @@ fn location(host: &str, port: u16, uri: &Uri) -> String {
     }
 }
 
-/// Makes the request for the backend of the client's, and takes the client's side of an upgrade if it asks for one.
+/// The hop by which the requests of a connection come.
+pub(super) fn hop(session: &Session) -> Hop<'_> {
+    Hop { peer: &session.client, proto: &session.proto, port: &session.port }
+}
+
+/// Tells a backend who the client is, in the fields of its request.
+pub(super) fn tell(session: &Session, headers: &mut HeaderMap, asker: &Asker) {
+    if session.trusted {
+        forwarded::tell_on(headers, hop(session), asker.client, &asker.id);
+    } else {
+        forwarded::tell(headers, hop(session), &asker.id);
+    }
+}
+
+/// Makes the request for the backend of the client's, and takes the client's side of an upgrade if it asks for one. Who
+/// the client is it does not tell yet.
 pub(super) fn prepare(
     session: &Session,
     mut parts: Parts,
     incoming: Incoming,
     fields: &Fields,
-    asker: &Asker,
 ) -> (Request<RequestBody>, Option<Upgrade>) {
     let body = RequestBody::new(incoming, session, &parts.headers);
     let wanted = fields.asks_upgrade(&parts.headers).filter(|_| body.is_none());
@@ -188,12 +207,6 @@ pub(super) fn prepare(
     if !body.is_none() && fields.lengths == 0 {
         // In the one spelling, too, if the client said so itself.
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    let hop = Hop { peer: &session.client, proto: &session.proto, port: &session.port };
-    if session.trusted {
-        forwarded::tell_on(headers, hop, asker.client, &asker.id);
-    } else {
-        forwarded::tell(headers, hop, &asker.id);
     }
     for (name, value) in session.fields.iter().flat_map(|fields| fields.iter()) {
         headers.insert(name, value.clone());

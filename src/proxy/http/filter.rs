@@ -22,7 +22,7 @@ use tracing::debug;
 
 use super::answer::Asker;
 use super::body::{ResponseBody, Underway};
-use super::exchange::{own, prepare};
+use super::exchange::{own, prepare, tell};
 use super::fields::Fields;
 use super::forward::{Outgoing, forward};
 use super::session::Session;
@@ -140,7 +140,8 @@ impl Filtering<'_> {
         underway: Underway,
     ) -> Response<ResponseBody> {
         let pool = canary::choose(self, &parts, pool);
-        let (mut request, upgrade) = prepare(self.session, parts, incoming, fields, self.asker);
+        let (mut request, upgrade) = prepare(self.session, parts, incoming, fields);
+        tell(self.session, request.headers_mut(), self.asker);
         granted.give(&mut request);
         if let Err(refusal) = rewrite::edit(self, &mut request) {
             return own(refusal, underway);
@@ -150,15 +151,12 @@ impl Filtering<'_> {
         }
         let is_over = body::limit(self, &mut request);
         let request = mirror::hear(self, request);
-        let mut answer =
-            match forward(self.session, pool, Outgoing { request, upgrade, underway, client: self.asker.client }).await
-            {
-                Ok(answer) => answer,
-                Err((.., underway)) if is_over.is_some_and(|is_over| is_over.get()) => {
-                    own(body::refusal(self), underway)
-                }
-                Err((status, reason, underway)) => own(self.asker.answer(status, reason), underway),
-            };
+        let outgoing = Outgoing { request, upgrade, underway, client: self.asker.client, untold: None };
+        let mut answer = match forward(self.session, pool, outgoing).await {
+            Ok(answer) => answer,
+            Err((.., underway)) if is_over.is_some_and(|is_over| is_over.get()) => own(body::refusal(self), underway),
+            Err((status, reason, underway)) => own(self.asker.answer(status, reason), underway),
+        };
         granted.tell(&mut answer);
         answer
     }

@@ -7,16 +7,9 @@
 //! Such a request also leaves a backend that checks find down while it waits there: a host without power sends no reset,
 //! and the client should not have to wait for the response timeout.
 
-use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::pin;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use hyper::header::{self, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
@@ -26,21 +19,27 @@ use tracing::debug;
 use super::affinity::{self, Wish};
 use super::body::{RequestBody, ResponseBody, Underway};
 use super::clients::Lent;
+use super::direct::{Plain, Theirs};
+use super::exchange::hop;
 use super::fields::clean_response;
+use super::forwarded;
 use super::replay::{Reach, Replay};
 use super::session::Session;
 use super::tunnel::Tunnel;
-use super::upload::Upload;
 use crate::model::balance::{Picked, Tried};
 use crate::model::blame::Fault;
+use crate::model::intent::Balance;
 use crate::model::outcome::Outcome;
-use crate::model::snapshot::{BackendPlan, PoolPlan};
+use crate::model::snapshot::PoolPlan;
 use crate::proxy::limit::queue;
 use crate::proxy::relay;
+use attempt::Attempt;
 use shared::Kept;
 
+mod attempt;
 mod open;
 mod shared;
+mod waiting;
 
 /// A request ready for a backend.
 #[derive(Debug)]
@@ -53,6 +52,8 @@ pub(super) struct Outgoing {
     pub(super) underway: Underway,
     /// Who asks, which picks may go by.
     pub(super) client: IpAddr,
+    /// The request's id, where its fields do not tell of the client yet.
+    pub(super) untold: Option<HeaderValue>,
 }
 
 /// A switch of protocols that was asked for.
@@ -104,14 +105,28 @@ impl Failure {
 /// An answer that says that it is none, kept while another backend is asked.
 struct Spare {
     pool: Arc<PoolPlan>,
-    answer: (Response<Incoming>, Lent),
+    answer: (Response<Theirs>, Lent),
     picked: Picked,
 }
 
 /// A request without an answer; with the request, if it was not sent.
-struct Unanswered {
+struct Unanswered<R = Request<RequestBody>> {
     failure: Failure,
-    unsent: Option<Request<RequestBody>>,
+    unsent: Option<R>,
+}
+
+impl Unanswered {
+    fn whole(self) -> Unanswered<Load> {
+        Unanswered { failure: self.failure, unsent: self.unsent.map(Load::Whole) }
+    }
+}
+
+/// What is sent of a request.
+enum Load {
+    /// A head alone, kept beside.
+    Plain,
+    /// All of it.
+    Whole(Request<RequestBody>),
 }
 
 /// What to tell the client when there is no answer: the status, why, and what its request holds.
@@ -123,18 +138,34 @@ pub(super) async fn forward(
     mut pool: Arc<PoolPlan>,
     outgoing: Outgoing,
 ) -> Result<Response<ResponseBody>, Unserved> {
-    let Outgoing { mut request, upgrade, mut underway, client } = outgoing;
+    let Outgoing { mut request, upgrade, mut underway, client, mut untold } = outgoing;
     underway.pool = Some(pool.state.clone());
-    let wish = affinity::read(&pool, client, &mut request);
     let shares = pool.speech.as_ref().is_some_and(|speech| speech.http2());
     if shares && upgrade.is_some() {
         return Err((StatusCode::BAD_GATEWAY, "the backend speaks HTTP/2, which cannot switch protocols", underway));
     }
     let is_whole = request.body().is_none();
+    let reach = if is_whole { Reach::of(request.method()) } else { Reach::Nowhere };
+    let is_plain = is_whole && !shares && upgrade.is_none();
+    let goes_by_fields = matches!(pool.intent.balance, Balance::HashHeader(_));
+    if let Some(id) = untold.take_if(|_| !is_plain || goes_by_fields) {
+        forwarded::tell(request.headers_mut(), hop(session), &id);
+    }
+    let wish = affinity::read(&pool, client, &mut request);
     let body = if shares { request.body_mut().keep() } else { None };
-    let replay = (shares || (is_whole && Reach::of(request.method()) != Reach::Nowhere))
-        .then(|| Replay::of(&request, session.buffer.take()));
-    let safe = replay.as_ref().filter(|replay| is_whole && replay.reach() == Reach::Anywhere);
+    let replay =
+        (!is_plain && (shares || reach != Reach::Nowhere)).then(|| Replay::of(&request, session.buffer.take()));
+    let (plain, mut load) = if is_plain {
+        let more = |headers: &HeaderMap, bytes: &mut Vec<u8>| {
+            if let Some(id) = &untold {
+                forwarded::write(bytes, headers, hop(session), id);
+            }
+        };
+        (Some(Plain::of(request, session.buffer.take(), more)), Load::Plain)
+    } else {
+        (None, Load::Whole(request))
+    };
+    let kept = Kept { plain: plain.as_ref(), replay: replay.as_ref(), body: body.as_ref(), is_whole, reach };
     pool.state.asked(session.second(underway.started()));
     let mut tried = Tried::default();
     let mut failure = Failure::NoBackend;
@@ -160,21 +191,27 @@ pub(super) async fn forward(
         let is_late = is_again || pool.intent.max_connections > 0;
         let started = if is_late { Instant::now() } else { underway.started() };
         let backend = &pool.backends[picked.index];
-        let kept = Kept { replay: replay.as_ref(), body: body.as_ref(), is_whole };
         let tries = Attempt { session, pool: &pool, backend, started, kept };
-        let unanswered = match tries.send(request).await {
+        let sent = match (load, kept.plain) {
+            (Load::Whole(request), _) => Box::pin(tries.send(request)).await.map_err(Unanswered::whole),
+            (Load::Plain, Some(plain)) => tries.send_plain(plain).await,
+            (Load::Plain, None) => break,
+        };
+        let unanswered = match sent {
             Ok(answer) => {
                 let status = answer.0.status().as_u16();
                 pool.judge(backend, status);
                 let is_none = attempt < pool.intent.retries && pool.intent.retry_on.contains(&status);
-                match safe.filter(|_| is_none && may_repeat(session, &pool)) {
+                let again = if is_none && kept.is_safe() && may_repeat(session, &pool) { kept.load() } else { None };
+                match again {
                     None => {
-                        session.buffer.set(replay.map(Replay::into_buffer).unwrap_or_default());
+                        let plain = plain.map(Plain::into_buffer);
+                        session.buffer.set(plain.or(replay.map(Replay::into_buffer)).unwrap_or_default());
                         return deliver(session, &wish, &tried, Spare { pool, answer, picked }, upgrade, underway);
                     }
-                    Some(replay) => {
+                    Some(again) => {
                         tried.add(picked.index);
-                        request = replay.request();
+                        load = again;
                         spare = Some(Box::new(Spare { pool: pool.clone(), answer, picked }));
                         continue;
                     }
@@ -192,9 +229,9 @@ pub(super) async fn forward(
         debug!(pool = %pool.name, backend = %backend.address, ?failure, "no answer");
         tried.add(picked.index);
         let is_left = attempt < pool.intent.retries && failure == Failure::Broke;
-        let again = || safe.filter(|_| is_left && may_repeat(session, &pool)).map(Replay::request);
+        let again = || if is_left && kept.is_safe() && may_repeat(session, &pool) { kept.load() } else { None };
         match unanswered.unsent.or_else(again) {
-            Some(unsent) => request = unsent,
+            Some(unsent) => load = unsent,
             None => break,
         }
     }
@@ -233,135 +270,6 @@ fn deliver(
     Ok(response)
 }
 
-/// One try at one backend.
-struct Attempt<'a> {
-    session: &'a Session,
-    pool: &'a PoolPlan,
-    backend: &'a BackendPlan,
-    started: Instant,
-    kept: Kept<'a>,
-}
-
-impl<'a> Attempt<'a> {
-    /// Sends a request: on a connection that waits, else on a fresh one.
-    async fn send(&self, mut request: Request<RequestBody>) -> Result<(Response<Incoming>, Lent), Unanswered> {
-        let Self { session, pool, backend, started, kept } = self;
-        if let Some(speech) = pool.speech.as_ref().filter(|speech| speech.http2()) {
-            return self.send_shared(speech, request).await;
-        }
-        request.body_mut().goes_to(&backend.state);
-        let shelf = session.shelf(pool, backend.address);
-        while let Some(mut connection) = shelf.take() {
-            let moved = request.body().upload();
-            let sending = connection.sender.try_send_request(request);
-            match exchange(session, sending, moved, self.patience(*started)).await {
-                Ok(response) => return Ok((response, Lent::Own(connection))),
-                // It was closed while it waited, which is no failure of its backend.
-                Err(Unanswered { unsent: Some(unsent), .. }) => request = unsent,
-                Err(unanswered) => {
-                    // Closed as the request came to it, perhaps: a backend that is up is asked once more, afresh.
-                    let broke = unanswered.failure == Failure::Broke && backend.is_up();
-                    let Some(replay) = kept.repeatable().filter(|_| broke) else { return Err(unanswered) };
-                    request = replay.request();
-                    request.body_mut().goes_to(&backend.state);
-                    break;
-                }
-            }
-        }
-        let sender = match open::http1(session, pool, backend).await {
-            Ok(sender) => sender,
-            Err(failure) => return Err(Unanswered { failure, unsent: Some(request) }),
-        };
-        let mut connection = shelf.lend(sender);
-        let moved = request.body().upload();
-        let sending = connection.sender.try_send_request(request);
-        match exchange(session, sending, moved, self.patience(Instant::now())).await {
-            Ok(response) => Ok((response, Lent::Own(connection))),
-            Err(unanswered) => Err(unanswered),
-        }
-    }
-
-    /// How long an answer is waited for since this moment.
-    fn patience(&self, since: Instant) -> Patience<'a> {
-        let limit = self.pool.intent.timeouts.response;
-        let may_leave = |_: &&Replay| self.pool.intent.retries > 0 && self.backend.is_up();
-        let leave = self.kept.safe_replay().filter(may_leave).map(|_| (self.pool, self.backend));
-        Patience { until: since + limit, limit, leave }
-    }
-}
-
-/// How long the head of an answer is waited for.
-struct Patience<'p> {
-    until: Instant,
-    /// What is added while the request's body still flows, since then the backend is not late.
-    limit: Duration,
-    /// The pool and backend, where the request may go elsewhere when the backend is found down meanwhile.
-    leave: Option<(&'p PoolPlan, &'p BackendPlan)>,
-}
-
-impl Patience<'_> {
-    /// Whether the backend went down while others of its pool are up. Where none is, the checks may be what is wrong.
-    fn should_leave(&self) -> bool {
-        self.leave.is_some_and(|(pool, backend)| !backend.is_up() && pool.is_up())
-    }
-
-    /// When to look, after `now`.
-    fn next(&self, now: Instant) -> Instant {
-        if self.leave.is_some() { self.until.min(now + LOOK) } else { self.until }
-    }
-}
-
-/// How often a request that may go elsewhere looks whether its backend is still up.
-const LOOK: Duration = Duration::from_millis(500);
-
-/// Waits for the head of the answer to a request that is being sent. `moved`: how much of its body was.
-async fn exchange(
-    session: &Session,
-    sending: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
-    moved: Option<Rc<Upload>>,
-    mut patience: Patience<'_>,
-) -> Result<Response<Incoming>, Unanswered> {
-    let mut seen = 0;
-    let mut sending = pin!(sending);
-    let mut alarm = session.alarm(patience.next(patience.until - patience.limit));
-    let sent = poll_fn(|cx| {
-        if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
-            return Poll::Ready(Ok(sent));
-        }
-        while alarm.as_mut().poll(cx).is_ready() {
-            if patience.should_leave() {
-                return Poll::Ready(Err(Failure::Broke));
-            }
-            let now = Instant::now();
-            if now >= patience.until {
-                match &moved {
-                    Some(moved) if moved.get() != seen => seen = moved.get(),
-                    _ => return Poll::Ready(Err(Failure::TooSlow)),
-                }
-                patience.until = now + patience.limit;
-            }
-            alarm.as_mut().reset(patience.next(now));
-        }
-        Poll::Pending
-    })
-    .await;
-    session.keep_alarm(alarm);
-    let sent = sent.map_err(|failure| Unanswered { failure, unsent: None })?;
-    if let (Some(upload), Ok(_)) = (&moved, &sent) {
-        upload.unhurried();
-    }
-    sent.map_err(|mut error| {
-        let unsent = error.take_message();
-        let failure = match (&moved, error.error()) {
-            (Some(upload), _) if upload.is_slow() => Failure::SlowBody,
-            (_, error) if error.is_user() => Failure::Client,
-            (_, error) if shared::is_unbegun(error) => Failure::Unbegun,
-            _ => Failure::Broke,
-        };
-        Unanswered { failure, unsent }
-    })
-}
-
 /// Whether the body's framing is one we pass on: a coding other than chunked would be lost with the field that names it.
 fn is_framed_right(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
@@ -372,11 +280,11 @@ fn is_framed_right(headers: &HeaderMap) -> bool {
 fn pass_on(
     session: &Session,
     pool: &PoolPlan,
-    response: Response<Incoming>,
+    response: Response<Theirs>,
     upgrade: Option<Upgrade>,
     mut underway: Underway,
 ) -> Result<Response<ResponseBody>, Unserved> {
-    let (mut parts, incoming) = response.into_parts();
+    let (mut parts, theirs) = response.into_parts();
     parts.version = Version::HTTP_11;
     if !is_framed_right(&parts.headers) {
         underway.connection = None;
@@ -388,7 +296,7 @@ fn pass_on(
             // Has no body, whatever it says (RFC 9110 §8.6).
             parts.headers.remove(header::CONTENT_LENGTH);
         }
-        return Ok(Response::from_parts(parts, ResponseBody::passed(incoming, underway)));
+        return Ok(Response::from_parts(parts, ResponseBody::passed(theirs, underway)));
     }
     underway.connection = None;
     // Only to the protocol that was asked for (RFC 9110 §7.8).

@@ -9,6 +9,7 @@ use hyper::HeaderMap;
 use hyper::header::{self, HeaderName, HeaderValue};
 
 use super::answer::X_REQUEST_ID;
+use super::direct::write_field;
 use crate::model::source::RangeSet;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -41,6 +42,18 @@ pub(super) fn tell(headers: &mut HeaderMap, hop: Hop<'_>, id: &HeaderValue) {
     headers.insert(&X_FORWARDED_PORT, hop.port.clone());
     headers.insert(&X_REAL_IP, hop.peer.clone());
     headers.insert(&X_REQUEST_ID, id.clone());
+}
+
+/// The same, written behind the fields of a head that has none of these.
+pub(super) fn write(bytes: &mut Vec<u8>, headers: &HeaderMap, hop: Hop<'_>, id: &HeaderValue) {
+    if let Some(host) = headers.get(header::HOST) {
+        write_field(bytes, "x-forwarded-host", host);
+    }
+    write_field(bytes, "x-forwarded-for", hop.peer);
+    write_field(bytes, "x-forwarded-proto", hop.proto);
+    write_field(bytes, "x-forwarded-port", hop.port);
+    write_field(bytes, "x-real-ip", hop.peer);
+    write_field(bytes, "x-request-id", id);
 }
 
 /// Tells the backend of a client that came by a trusted proxy: what the proxy said stays, the rest is filled in.
@@ -135,6 +148,29 @@ mod tests {
         ] {
             let found = client_of(&forwarded(lines), peer.parse().unwrap(), &trusted);
             assert_eq!(found, client.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_what_would_be_in_the_fields() {
+        let value = HeaderValue::from_static;
+        let (peer, proto, port) = (value("192.0.2.7"), value("https"), value("443"));
+        let hop = Hop { peer: &peer, proto: &proto, port: &port };
+        for host in [None, Some("a.test:443")] {
+            let mut headers = HeaderMap::new();
+            headers.extend(host.map(|host| (header::HOST, value(host))));
+            let mut written = Vec::new();
+            write(&mut written, &headers, hop, &value("id"));
+            let mut told = HeaderMap::new();
+            told.extend(host.map(|host| (header::HOST, value(host))));
+            tell(&mut told, hop, &value("id"));
+            told.remove(header::HOST);
+            let mut expected: Vec<String> =
+                told.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+            let written = String::from_utf8(written).unwrap();
+            let mut written: Vec<&str> = written.split_terminator("\r\n").collect();
+            (expected.sort(), written.sort_unstable());
+            assert_eq!(written, expected);
         }
     }
 

@@ -43,11 +43,6 @@ impl Reach {
 }
 
 impl Replay {
-    /// How far it may go.
-    pub(super) fn reach(&self) -> Reach {
-        Reach::of(&self.method)
-    }
-
     /// Keeps a request's head in `buffer`.
     pub(super) fn of<B>(request: &Request<B>, mut buffer: Vec<u8>) -> Self {
         buffer.clear();

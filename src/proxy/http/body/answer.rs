@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
 use super::content::Content;
 use super::shrinking::Shrinking;
@@ -13,6 +13,7 @@ use super::underway::Underway;
 use super::{Cut, length};
 use crate::model::outcome::Outcome;
 use crate::net::relay::{Pace, Side};
+use crate::proxy::http::direct::Theirs;
 use crate::proxy::http::streams::Turn;
 use crate::proxy::limit::speed::Speed;
 
@@ -34,9 +35,9 @@ impl ResponseBody {
     }
 
     /// A backend's body.
-    pub(in crate::proxy::http) fn passed(incoming: Incoming, underway: Underway) -> Self {
+    pub(in crate::proxy::http) fn passed(theirs: Theirs, underway: Underway) -> Self {
         let pace = underway.session.speed.as_ref().map(Speed::pace);
-        Self { content: Content::Passed(incoming, Bytes::new()), shrinking: None, ended: false, underway, pace }
+        Self { content: Content::Passed(theirs, Bytes::new()), shrinking: None, ended: false, underway, pace }
     }
 
     /// Whether it was made here.

@@ -4,10 +4,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
 use super::{Cut, length};
 use crate::model::live::Lease;
+use crate::proxy::http::direct::Theirs;
 use crate::proxy::http::fields::clean_trailers;
 
 /// What there is still to come of an answer's body.
@@ -16,7 +17,7 @@ pub(super) enum Content {
     /// Made here.
     Own(Option<Bytes>),
     /// A backend's, and what was read of it and is not given yet.
-    Passed(Incoming, Bytes),
+    Passed(Theirs, Bytes),
 }
 
 /// The most that is given to a stream of HTTP/2 at once, in bytes: a client that takes less than this in its time is
@@ -39,7 +40,7 @@ impl Content {
                     *left = data.split_off(PIECE.min(data.len()));
                     data
                 }))),
-                frame => frame.map(|frame| frame.map_err(Cut::from)),
+                frame => frame,
             },
         };
         if let Some(Ok(frame)) = &mut frame {

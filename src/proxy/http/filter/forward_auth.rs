@@ -82,7 +82,7 @@ pub(super) async fn ask(filtering: &Filtering<'_>, parts: &mut Parts, fields: &F
     // Beside the client's own, so that a question which fails is no request that the client broke off.
     let aside = session.aside();
     let client = filtering.asker.client;
-    let outgoing = Outgoing { request, upgrade: None, underway: Underway::new(&aside), client };
+    let outgoing = Outgoing { request, upgrade: None, underway: Underway::new(&aside), client, untold: None };
     let Ok(Ok(answer)) = timeout(asked.timeout, forward(&aside, pool, outgoing)).await else {
         return own(StatusCode::SERVICE_UNAVAILABLE, "nobody says whether this may pass");
     };

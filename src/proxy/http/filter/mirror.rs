@@ -136,7 +136,7 @@ impl Copy {
             }
             let request = Request::from_parts(head, RequestBody::kept(body.freeze()));
             let state = pool.state.clone();
-            let outgoing = Outgoing { request, upgrade: None, underway: Underway::new(&session), client };
+            let outgoing = Outgoing { request, upgrade: None, underway: Underway::new(&session), client, untold: None };
             let answered = timeout(TIME, async {
                 match forward(&session, pool, outgoing).await {
                     Ok(answer) => {

@@ -23,6 +23,7 @@ use crate::model::blame::Fault;
 use crate::model::snapshot::{BackendPlan, PoolPlan};
 use crate::model::speech::{SpeechPlan, TlsDial};
 use crate::net::socket;
+use crate::proxy::http::line::Line;
 use crate::proxy::http::trunks::{SEATS, Seat, Turn};
 use crate::proxy::http::{BUFFER, HEAD_BYTES, STREAM_BUFFER};
 use crate::proxy::{announce, connect};
@@ -53,10 +54,17 @@ pub(super) async fn http1(
     pool: &PoolPlan,
     backend: &BackendPlan,
 ) -> Result<http1::SendRequest<RequestBody>, Failure> {
-    let Some(speech) = &pool.speech else { return greet(reach(session, pool, backend).await?).await };
-    match sealed(session, pool, backend, speech).await? {
+    match line(session, pool, backend).await? {
         Line::Bare(stream) => greet(stream).await,
         Line::Sealed(stream) => greet(*stream).await,
+    }
+}
+
+/// Opens a connection on which HTTP/1.1 is spoken.
+pub(super) async fn line(session: &Session, pool: &PoolPlan, backend: &BackendPlan) -> Result<Line, Failure> {
+    match &pool.speech {
+        None => Ok(Line::Bare(reach(session, pool, backend).await?)),
+        Some(speech) => sealed(session, pool, backend, speech).await,
     }
 }
 
@@ -134,13 +142,6 @@ pub(super) async fn trunk(
     seat.ok_or(Failure::Broke)
 }
 
-/// A connection to a backend, before HTTP.
-enum Line {
-    Bare(TcpStream),
-    // Much larger.
-    Sealed(Box<TlsStream<TcpStream>>),
-}
-
 /// Connects, and seals the connection where that is asked for. A handshake that fails counts like a connect that does.
 async fn sealed(
     session: &Session,
@@ -207,10 +208,7 @@ impl Drop for Heard {
 impl AsyncRead for Heard {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = into.filled().len();
-        let read = match &mut self.line {
-            Line::Bare(stream) => Pin::new(stream).poll_read(cx, into),
-            Line::Sealed(stream) => Pin::new(&mut **stream).poll_read(cx, into),
-        };
+        let read = Pin::new(&mut self.line).poll_read(cx, into);
         if into.filled().len() > before && self.turn.borrow().is_some() {
             // Who waits is woken, and runs after what was read has been understood.
             self.turn.take();
@@ -221,10 +219,7 @@ impl AsyncRead for Heard {
 
 impl AsyncWrite for Heard {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.line {
-            Line::Bare(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Line::Sealed(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
-        }
+        Pin::new(&mut self.line).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -232,30 +227,18 @@ impl AsyncWrite for Heard {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.line {
-            Line::Bare(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Line::Sealed(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
-        }
+        Pin::new(&mut self.line).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.line {
-            Line::Bare(stream) => stream.is_write_vectored(),
-            Line::Sealed(stream) => stream.is_write_vectored(),
-        }
+        self.line.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.line {
-            Line::Bare(stream) => Pin::new(stream).poll_flush(cx),
-            Line::Sealed(stream) => Pin::new(&mut **stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.line).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.line {
-            Line::Bare(stream) => Pin::new(stream).poll_shutdown(cx),
-            Line::Sealed(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.line).poll_shutdown(cx)
     }
 }

@@ -9,31 +9,46 @@ use std::sync::Arc;
 use hyper::{Request, Response};
 use tokio::time::Instant;
 
-use super::{Attempt, Failure, Incoming, Lent, Reach, Replay, RequestBody, Session, Unanswered, exchange, open};
+use super::attempt::Attempt;
+use super::waiting::exchange;
+use super::{Failure, Lent, Load, Plain, Reach, Replay, RequestBody, Session, Theirs, Unanswered, open};
 use crate::model::speech::SpeechPlan;
 use crate::proxy::http::rewind::Rewind;
 use crate::proxy::http::trunks::Got;
 use crate::proxy::http::version::{to_http1, to_http2};
 
 /// What is kept of a request that may be sent again.
+#[derive(Clone, Copy)]
 pub(super) struct Kept<'r> {
+    /// All of it, where it is a head alone and is sent without hyper.
+    pub(super) plain: Option<&'r Plain>,
     /// Its head, and its body where that is empty.
     pub(super) replay: Option<&'r Replay>,
     /// Its body, if it has one.
     pub(super) body: Option<&'r Rewind>,
     /// Whether it has no body, so that its head is all of it.
     pub(super) is_whole: bool,
+    /// How far it may be sent again where it may have been begun.
+    pub(super) reach: Reach,
 }
 
 impl<'r> Kept<'r> {
     /// Its head, where it may be sent to the same backend again though that may have begun it.
     pub(super) fn repeatable(&self) -> Option<&'r Replay> {
-        self.replay.filter(|replay| self.is_whole && replay.reach() != Reach::Nowhere)
+        self.replay.filter(|_| self.is_whole && self.reach != Reach::Nowhere)
     }
 
-    /// Its head, where it may be sent to any backend though one may have begun it.
-    pub(super) fn safe_replay(&self) -> Option<&'r Replay> {
-        self.replay.filter(|replay| self.is_whole && replay.reach() == Reach::Anywhere)
+    /// Whether it may be sent to any backend though one may have begun it.
+    pub(super) fn is_safe(&self) -> bool {
+        self.reach == Reach::Anywhere
+    }
+
+    /// It from its beginning, where it has no body.
+    pub(super) fn load(&self) -> Option<Load> {
+        match self.plain {
+            Some(_) => Some(Load::Plain),
+            None => self.replay.filter(|_| self.is_whole).map(|replay| Load::Whole(replay.request())),
+        }
     }
 
     /// The request from its beginning, as for HTTP/1.1.
@@ -52,7 +67,7 @@ impl Attempt<'_> {
         &self,
         speech: &Arc<SpeechPlan>,
         mut request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Lent), Unanswered> {
+    ) -> Result<(Response<Theirs>, Lent), Unanswered> {
         let Self { session, pool, backend, started, kept } = self;
         let trunks = session.trunks(pool, backend.address, speech);
         let mut again = true;

@@ -1,0 +1,344 @@
+//! A connection to a backend on which requests that are a head alone are asked, one at a time, by the task of their
+//! client: without a task of its own, and without hyper.
+//!
+//! Theory: nearly every request is a head alone. Through hyper it is handed to another task and its answer handed back,
+//! each by a channel and a wake-up, which is a third of all that such a request costs. Here it is written as bytes, which
+//! are also what is sent again elsewhere, and the answer is read where it is wanted. Who waits for an answer polls the
+//! socket, so nobody else may: a connection belongs to one request until its answer has ended, and only then is given
+//! back. While it waits for its next request nobody polls it: what came meanwhile, an end or a word that nobody asked
+//! for, is seen when it is taken, without a system call where nothing came.
+//!
+//! Requests with a body, and those that ask to switch protocols, move both ways at once; they go by hyper, on connections
+//! of their own.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{self, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tracing::debug;
+
+use super::body::Cut;
+use super::line::Line;
+use reply::{Malformed, Reply, Rest, Step, reply};
+
+mod chunks;
+mod reply;
+
+/// How much is read at once at first, in bytes, …
+const ROOM: usize = 8 * 1024;
+/// … and at most.
+const MOST: usize = 64 * 1024;
+
+/// A request that is a head alone.
+pub(super) struct Plain {
+    bytes: Vec<u8>,
+    is_head: bool,
+    // Room for the fields of the answer.
+    fields: Cell<HeaderMap>,
+}
+
+impl Plain {
+    /// The bytes of a request without a body, in `buffer`. `more` writes fields behind its own.
+    pub(super) fn of<B>(request: Request<B>, mut buffer: Vec<u8>, more: impl FnOnce(&HeaderMap, &mut Vec<u8>)) -> Self {
+        let (parts, _) = request.into_parts();
+        // Not the two as one: of `http://host?x` that has no slash.
+        let (path, query) = (parts.uri.path(), parts.uri.query());
+        buffer.clear();
+        let query = query.map_or(["", ""], |query| ["?", query]);
+        for part in [parts.method.as_str(), " ", path, query[0], query[1], " HTTP/1.1\r\n"] {
+            buffer.extend_from_slice(part.as_bytes());
+        }
+        for (name, value) in &parts.headers {
+            // No body is framed where none is.
+            if !matches!(*name, header::TRANSFER_ENCODING) && (*name != header::CONTENT_LENGTH || value == "0") {
+                write_field(&mut buffer, name.as_str(), value);
+            }
+        }
+        more(&parts.headers, &mut buffer);
+        buffer.extend_from_slice(b"\r\n");
+        let mut fields = parts.headers;
+        fields.clear();
+        Self { bytes: buffer, is_head: parts.method == Method::HEAD, fields: Cell::new(fields) }
+    }
+
+    /// The buffer, for the next.
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+/// Writes a field as it stands in a head.
+pub(super) fn write_field(bytes: &mut Vec<u8>, name: &str, value: &HeaderValue) {
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.extend_from_slice(b": ");
+    bytes.extend_from_slice(value.as_bytes());
+    bytes.extend_from_slice(b"\r\n");
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Lost {
+    /// Nothing of the request was sent.
+    Unsent,
+    /// The backend broke off, or sent what is no answer.
+    Broke,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Direct {
+    line: Line,
+    // Read, and not given yet.
+    bytes: BytesMut,
+    // So many of them hold no end of a head.
+    searched: usize,
+    room: usize,
+    // Of the request's bytes.
+    sent: usize,
+    state: State,
+    keeps: bool,
+    // Why the body breaks off, to be told next.
+    broken: Option<Cut>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// It may carry a request.
+    Idle,
+    /// The answer's head has not come.
+    Asked,
+    /// Its body comes.
+    Body(Rest),
+    /// It carries nothing more.
+    Over,
+}
+
+impl Direct {
+    /// A fresh connection.
+    pub(super) fn new(line: Line) -> Self {
+        let bytes = BytesMut::new();
+        Self { line, bytes, searched: 0, room: ROOM, sent: 0, state: State::Idle, keeps: true, broken: None }
+    }
+
+    /// Whether it may carry another request.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
+    /// Whether it is open and nothing came that nobody asked for.
+    pub(super) fn is_open(&mut self) -> bool {
+        let mut probe = [0];
+        let mut into = ReadBuf::new(&mut probe);
+        let mut cx = Context::from_waker(Waker::noop());
+        self.is_idle() && Pin::new(&mut self.line).poll_read(&mut cx, &mut into).is_pending()
+    }
+
+    /// Sends a request, and reads the head of its answer. Not to be called again once it was ready.
+    ///
+    /// # Errors
+    /// There is none, and the connection is over.
+    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>, plain: &Plain) -> Poll<Result<Response<()>, Lost>> {
+        if self.is_idle() {
+            (self.state, self.sent) = (State::Asked, 0);
+        }
+        if let Err(lost) = self.send(cx, &plain.bytes) {
+            self.state = State::Over;
+            return Poll::Ready(Err(lost));
+        }
+        loop {
+            match self.reply(plain) {
+                Ok(None) => {}
+                Ok(Some(Reply { head, rest, keeps })) => {
+                    self.keeps = keeps && self.sent >= plain.bytes.len();
+                    if rest.is_end() {
+                        self.end()
+                    } else {
+                        self.state = State::Body(rest)
+                    }
+                    return Poll::Ready(Ok(head));
+                }
+                Err(error) => {
+                    debug!(%error, "a backend's head cannot be understood");
+                    self.state = State::Over;
+                    return Poll::Ready(Err(Lost::Broke));
+                }
+            }
+            if !matches!(ready!(self.poll_more(cx)), Ok(1..)) {
+                self.state = State::Over;
+                return Poll::Ready(Err(Lost::Broke));
+            }
+        }
+    }
+
+    fn reply(&mut self, plain: &Plain) -> Result<Option<Reply>, Malformed> {
+        if self.bytes.is_empty() {
+            return Ok(None);
+        }
+        let mut fields = plain.fields.take();
+        let reply = reply(&mut self.bytes, &mut self.searched, plain.is_head, &mut fields)?;
+        if reply.is_none() {
+            plain.fields.set(fields);
+        }
+        Ok(reply)
+    }
+
+    /// Writes on. What cannot be written may still be answered, so only an answer's absence says that it broke.
+    fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Lost> {
+        while let Some(left) = bytes.get(self.sent..).filter(|left| !left.is_empty()) {
+            match Pin::new(&mut self.line).poll_write(cx, left) {
+                Poll::Ready(Ok(count @ 1..)) => self.sent += count,
+                // Of what TLS was given it may have sent some.
+                Poll::Ready(_) if self.sent == 0 && matches!(self.line, Line::Bare(_)) => return Err(Lost::Unsent),
+                _ => return Ok(()),
+            }
+        }
+        let _ = Pin::new(&mut self.line).poll_flush(cx);
+        Ok(())
+    }
+
+    /// Reads more.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.bytes.reserve(self.room);
+        let count = ready!(pin!(self.line.read_buf(&mut self.bytes)).poll(cx))?;
+        if count >= self.room {
+            self.room = (2 * self.room).min(MOST);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    /// The next frame of the answer's body.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        loop {
+            if let Some(why) = self.broken.take() {
+                self.state = State::Over;
+                return Poll::Ready(Some(Err(why)));
+            }
+            let State::Body(rest) = &mut self.state else { return Poll::Ready(None) };
+            match rest.step(&mut self.bytes) {
+                Ok(Step::Data(data)) => {
+                    if rest.is_end() {
+                        self.end();
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Ok(Step::Trailers(trailers)) => {
+                    self.end();
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+                Ok(Step::End) => {
+                    self.end();
+                    return Poll::Ready(None);
+                }
+                Ok(Step::More) => {}
+                Err(error) => return self.breaks(cx, error),
+            }
+            let until_close = *rest == Rest::UntilClose;
+            if let Rest::Length(left) = rest {
+                self.room = usize::try_from(*left).unwrap_or(MOST).clamp(ROOM, MOST);
+            }
+            match ready!(self.poll_more(cx)) {
+                Ok(1..) => {}
+                Ok(0) if until_close => {
+                    self.end();
+                    return Poll::Ready(None);
+                }
+                Ok(0) => return self.breaks(cx, Malformed("it ended early")),
+                Err(error) => return self.breaks(cx, error),
+            }
+        }
+    }
+
+    /// The body breaks off. What came of it goes to the client first: told at once, hyper would throw that away.
+    fn breaks<T>(&mut self, cx: &Context<'_>, why: impl Into<Cut>) -> Poll<T> {
+        self.broken = Some(why.into());
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The answer has ended. What waits holds no buffer.
+    fn end(&mut self) {
+        // What came behind it is no answer to anything.
+        self.state = if self.keeps && self.bytes.is_empty() { State::Idle } else { State::Over };
+        (self.bytes, self.room) = (BytesMut::new(), ROOM);
+    }
+}
+
+/// The body of a backend's answer.
+#[derive(Debug)]
+pub(super) enum Theirs {
+    /// As hyper reads it.
+    Hyper(Incoming),
+    /// What still comes on this connection. While this is held, nobody else reads from it.
+    Direct(Rc<RefCell<Direct>>),
+    /// It has ended.
+    Ended,
+}
+
+impl Theirs {
+    /// The body that comes on a connection, behind a head.
+    pub(super) fn on(direct: &Rc<RefCell<Direct>>) -> Self {
+        let is_coming = matches!(direct.borrow().state, State::Body(_));
+        if is_coming { Self::Direct(direct.clone()) } else { Self::Ended }
+    }
+}
+
+impl Body for Theirs {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match &mut *self {
+            Self::Hyper(incoming) => {
+                Pin::new(incoming).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Cut::from)))
+            }
+            Self::Direct(direct) => {
+                let frame = ready!(direct.borrow_mut().poll_body(cx));
+                let is_coming = matches!(direct.borrow().state, State::Body(_));
+                if !is_coming {
+                    *self = Self::Ended;
+                }
+                Poll::Ready(frame)
+            }
+            Self::Ended => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Hyper(incoming) => incoming.is_end_stream(),
+            Self::Direct(_) => false,
+            Self::Ended => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Hyper(incoming) => incoming.size_hint(),
+            Self::Direct(direct) => match &direct.borrow().state {
+                State::Body(rest) => rest.exact().map_or_else(SizeHint::default, SizeHint::with_exact),
+                _ => SizeHint::with_exact(0),
+            },
+            Self::Ended => SizeHint::with_exact(0),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Direct {
+    fn socket(&self) -> &tokio::net::TcpStream {
+        match &self.line {
+            Line::Bare(stream) => stream,
+            Line::Sealed(stream) => stream.get_ref().0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
