@@ -26,6 +26,7 @@ use tracing::debug;
 
 use super::body::Cut;
 use super::line::Line;
+use super::replay::KEPT;
 use reply::{Malformed, Reply, Rest, Step, reply};
 
 mod chunks;
@@ -70,7 +71,7 @@ impl Plain {
 
     /// The buffer, for the next.
     pub(super) fn into_buffer(self) -> Vec<u8> {
-        self.bytes
+        if self.bytes.capacity() > KEPT { Vec::new() } else { self.bytes }
     }
 }
 

@@ -7,7 +7,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri, Version};
 
 /// Buffers that grew larger than this are not kept.
-const KEPT: usize = 16 * 1024;
+pub(super) const KEPT: usize = 16 * 1024;
 
 /// What is needed to send a request again that has no body.
 #[derive(Debug)]
