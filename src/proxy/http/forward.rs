@@ -117,7 +117,7 @@ struct Unanswered<R = Request<RequestBody>> {
 
 impl Unanswered {
     fn whole(self) -> Unanswered<Load> {
-        Unanswered { failure: self.failure, unsent: self.unsent.map(Load::Whole) }
+        Unanswered { failure: self.failure, unsent: self.unsent.map(|request| Load::Whole(request.into())) }
     }
 }
 
@@ -126,7 +126,7 @@ enum Load {
     /// A head alone, kept beside.
     Plain,
     /// All of it.
-    Whole(Request<RequestBody>),
+    Whole(Box<Request<RequestBody>>),
 }
 
 /// What to tell the client when there is no answer: the status, why, and what its request holds.
@@ -163,7 +163,7 @@ pub(super) async fn forward(
         };
         (Some(Plain::of(request, session.buffer.take(), more)), Load::Plain)
     } else {
-        (None, Load::Whole(request))
+        (None, Load::Whole(request.into()))
     };
     let kept = Kept { plain: plain.as_ref(), replay: replay.as_ref(), body: body.as_ref(), is_whole, reach };
     pool.state.asked(session.second(underway.started()));
@@ -193,7 +193,7 @@ pub(super) async fn forward(
         let backend = &pool.backends[picked.index];
         let tries = Attempt { session, pool: &pool, backend, started, kept };
         let sent = match (load, kept.plain) {
-            (Load::Whole(request), _) => Box::pin(tries.send(request)).await.map_err(Unanswered::whole),
+            (Load::Whole(request), _) => Box::pin(tries.send(*request)).await.map_err(Unanswered::whole),
             (Load::Plain, Some(plain)) => tries.send_plain(plain).await,
             (Load::Plain, None) => break,
         };
@@ -206,7 +206,7 @@ pub(super) async fn forward(
                 match again {
                     None => {
                         let plain = plain.map(Plain::into_buffer);
-                        session.buffer.set(plain.or(replay.map(Replay::into_buffer)).unwrap_or_default());
+                        session.buffer.set(plain.or_else(|| replay.map(Replay::into_buffer)).unwrap_or_default());
                         return deliver(session, &wish, &tried, Spare { pool, answer, picked }, upgrade, underway);
                     }
                     Some(again) => {

@@ -169,7 +169,8 @@ mod tests {
                 told.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
             let written = String::from_utf8(written).unwrap();
             let mut written: Vec<&str> = written.split_terminator("\r\n").collect();
-            (expected.sort(), written.sort_unstable());
+            expected.sort();
+            written.sort_unstable();
             assert_eq!(written, expected);
         }
     }

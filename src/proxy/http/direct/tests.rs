@@ -80,12 +80,12 @@ async fn what_was_closed_or_spoke_unasked_carries_nothing_more() {
     let (direct, backend) = connected().await;
     assert!(direct.borrow_mut().is_open());
     drop(backend);
-    direct.borrow().socket().readable().await.unwrap();
+    poll_fn(|cx| direct.borrow().socket().poll_read_ready(cx)).await.unwrap();
     assert!(!direct.borrow_mut().is_open());
 
     let (direct, mut backend) = connected().await;
     backend.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-    direct.borrow().socket().readable().await.unwrap();
+    poll_fn(|cx| direct.borrow().socket().poll_read_ready(cx)).await.unwrap();
     assert!(!direct.borrow_mut().is_open());
 
     for answer in [

@@ -47,7 +47,7 @@ impl<'r> Kept<'r> {
     pub(super) fn load(&self) -> Option<Load> {
         match self.plain {
             Some(_) => Some(Load::Plain),
-            None => self.replay.filter(|_| self.is_whole).map(|replay| Load::Whole(replay.request())),
+            None => self.replay.filter(|_| self.is_whole).map(|replay| Load::Whole(replay.request().into())),
         }
     }
 
