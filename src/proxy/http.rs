@@ -255,7 +255,8 @@ async fn serve_h2<S: Transport>(session: &Rc<Session>, stream: S) -> End {
     let patience = Patience::new(session, stream.traffic(), false);
     let streams = Streams::of(session.clone(), stream.traffic());
     let stream = Guarded::new(stream, session.clone());
-    let service = service_fn(|request| answer(session.clone(), request));
+    // In a box, for a stream's task is handed on by copies.
+    let service = service_fn(|request| Box::pin(answer(session.clone(), request)));
     let mut serving = http2::Builder::new(streams)
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)

@@ -75,7 +75,7 @@ impl Attempt<'_> {
             let until = Instant::now() + pool.intent.timeouts.connect;
             let (seat, is_fresh) = match trunks.get(until).await {
                 Got::Seat(seat) => (Ok(seat), false),
-                Got::Turn(turn) => (open::trunk(session, pool, backend, speech, turn).await, true),
+                Got::Turn(turn) => (Box::pin(open::trunk(session, pool, backend, speech, turn)).await, true),
                 Got::Nothing => (Err(Failure::Connect), true),
             };
             let seat = match seat {
