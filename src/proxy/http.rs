@@ -52,6 +52,7 @@ mod fields;
 mod filter;
 mod forward;
 mod forwarded;
+mod gathered;
 mod guarded;
 mod head;
 mod line;
@@ -254,6 +255,7 @@ async fn serve_h2<S: Transport>(session: &Rc<Session>, stream: S) -> End {
     let stream = Watched::new(stream);
     let patience = Patience::new(session, stream.traffic(), false);
     let streams = Streams::of(session.clone(), stream.traffic());
+    let (stream, turns) = gathered::gathered(stream);
     let stream = Guarded::new(stream, session.clone());
     // In a box, for a stream's task is handed on by copies.
     let service = service_fn(|request| Box::pin(answer(session.clone(), request)));
@@ -269,7 +271,13 @@ async fn serve_h2<S: Transport>(session: &Rc<Session>, stream: S) -> End {
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG)
         .serve_connection(TokioIo::new(stream), service);
-    drive(session, &mut serving, patience, http2::Connection::graceful_shutdown).await
+    let mut driving = pin!(drive(session, &mut serving, patience, http2::Connection::graceful_shutdown));
+    poll_fn(|cx| {
+        let driven = driving.as_mut().poll(cx);
+        turns.end(cx);
+        driven
+    })
+    .await
 }
 
 /// Drives a connection until it ends or its client was silent for too long. When the process is stopping, it finishes

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Transport;
 use super::calm::{Budget, cost, earned};
+use super::gathered::Gathered;
 use super::patience::Watched;
 use super::session::Session;
 use crate::net::h2_frames::{ENHANCE_YOUR_CALM, Frames, HEADERS, go_away};
@@ -20,7 +21,7 @@ use crate::net::h2_frames::{ENHANCE_YOUR_CALM, Frames, HEADERS, go_away};
 /// A stream whose frames are counted.
 #[derive(Debug)]
 pub(super) struct Guarded<S> {
-    stream: Watched<S>,
+    stream: Gathered<Watched<S>>,
     session: Rc<Session>,
     incoming: Frames,
     outgoing: Frames,
@@ -31,7 +32,7 @@ pub(super) struct Guarded<S> {
 
 impl<S: Transport> Guarded<S> {
     /// Guards a connection from its first byte.
-    pub(super) fn new(stream: Watched<S>, session: Rc<Session>) -> Self {
+    pub(super) fn new(stream: Gathered<Watched<S>>, session: Rc<Session>) -> Self {
         let (incoming, outgoing) = (Frames::of_client(), Frames::of_server());
         Self { stream, session, incoming, outgoing, control: Budget::CONTROL, last: 0 }
     }
