@@ -147,7 +147,7 @@ fn check_pool(pool: &Pool, problems: &mut Vec<Problem>) {
 /// A route to a pool that is not there stays and answers 503: its traffic must not fall to another route.
 fn check_targets(listener: &Listener, pools: &Map<PoolName, Arc<PoolPlan>>, problems: &mut Vec<Problem>) {
     for route in &listener.routes {
-        let Action::Forward(name) = &route.action else { continue };
+        let Some(name) = route.action.pool() else { continue };
         match pools.get(name) {
             None => problems.push(Problem::new(
                 &route.origin,
@@ -265,6 +265,10 @@ impl Targets {
         let refers = route.filters.is_some() || matches!(route.action, Action::Redirect(_));
         let path = refers.then(|| route.path.clone());
         let key = (route.action.clone(), route.filters.clone(), path, route.origin.clone());
+        let beyond = route.action.beyond().map(|pool| {
+            let route = Route { action: Action::Forward(pool.clone()), ..route.clone() };
+            self.of(&route, listener, live, problems)
+        });
         let target = self.0.entry(key).or_insert_with(|| {
             let pool = match &route.action {
                 Action::Forward(pool) => Some(pool.clone()),
@@ -278,6 +282,7 @@ impl Targets {
             });
             Arc::new(Target {
                 action: route.action.clone(),
+                beyond,
                 filters: filters.map(Arc::new),
                 serve,
                 is_broken,

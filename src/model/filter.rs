@@ -58,7 +58,9 @@ impl FilterPlan {
     pub fn of(route: &Route, listener: &Arc<str>, live: &Live) -> Result<Option<Self>, String> {
         let redirect = match &route.action {
             Action::Redirect(redirect) => Some(RedirectPlan::of(redirect, &route.path)?),
-            Action::Forward(_) | Action::NotFound | Action::RedirectHttps { .. } => None,
+            // They are for what lies beyond it.
+            Action::RedirectHttps { .. } => return Ok(None),
+            Action::Forward(_) | Action::NotFound => None,
         };
         if route.filters.is_none() && redirect.is_none() {
             return Ok(None);

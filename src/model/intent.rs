@@ -224,11 +224,10 @@ pub struct Route {
 impl Route {
     /// All pools that its requests may go to, and those that are asked about them.
     pub fn pools(&self) -> impl Iterator<Item = &PoolName> {
-        let own = match &self.action {
-            Action::Forward(pool) => Some(pool),
-            _ => None,
-        };
-        own.into_iter().chain(self.filters.iter().flat_map(|filters| filters.pools().map(|(_, pool)| pool)))
+        self.action
+            .pool()
+            .into_iter()
+            .chain(self.filters.iter().flat_map(|filters| filters.pools().map(|(_, pool)| pool)))
     }
 }
 
@@ -237,15 +236,37 @@ impl Route {
 pub enum Action {
     /// It goes to a backend of this pool.
     Forward(PoolName),
-    /// It is answered with 308 to the same host and path over https, on this port.
+    /// It is answered with 308 to the same host and path over https, on this port. The route's filters are for what goes
+    /// to the pool; of all others they are asked where they come again.
     RedirectHttps {
         /// The port to name in the location; 443 is left out of it.
         port: u16,
+        /// Where those go who came over https already, as a trusted proxy says.
+        pool: Option<PoolName>,
     },
     /// It is answered with a redirect.
     Redirect(Arc<Redirect>),
     /// It is answered with 404, as if there were no route: broader ones must not have it.
     NotFound,
+}
+
+impl Action {
+    /// The pool that requests may go to.
+    pub fn pool(&self) -> Option<&PoolName> {
+        match self {
+            Self::Forward(pool) => Some(pool),
+            Self::Redirect(_) | Self::RedirectHttps { .. } | Self::NotFound => self.beyond(),
+        }
+    }
+
+    /// Of a redirect to https: the pool of those who are there already.
+    pub fn beyond(&self) -> Option<&PoolName> {
+        match self {
+            Self::RedirectHttps { port: _, pool } => pool.as_ref(),
+            Self::Redirect(redirect) => redirect.pool.as_ref(),
+            Self::Forward(_) | Self::NotFound => None,
+        }
+    }
 }
 
 /// Which paths a route is for. Compared with the path of the request's normal form, byte by byte, case counts.

@@ -26,6 +26,8 @@ pub use names::NameTable;
 pub struct Target {
     /// What is done.
     pub action: Action,
+    /// Of a redirect to https: where those go who came over https already.
+    pub beyond: Option<Arc<Target>>,
     /// What is done to requests and answers on their way; `None`: nothing.
     pub filters: Option<Arc<FilterPlan>>,
     /// Counts the answers.
@@ -40,7 +42,11 @@ impl Target {
     /// Whether it makes no difference which of the two a request goes by.
     fn does_the_same_as(&self, other: &Self) -> bool {
         let asked = |target: &Self| target.filters.as_ref().map(|plan| plan.asked.clone());
-        self.action == other.action && self.is_broken == other.is_broken && asked(self) == asked(other)
+        let beyond = match (&self.beyond, &other.beyond) {
+            (Some(one), Some(other)) => one.does_the_same_as(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        self.action == other.action && self.is_broken == other.is_broken && asked(self) == asked(other) && beyond
     }
 }
 

@@ -246,6 +246,23 @@ impl Snapshot {
         }
     }
 
+    /// What becomes of a decision for a client that came over https already, as a trusted proxy says: it is not sent to
+    /// where it is. `host` as in [`Self::decide`].
+    pub fn arrived(&self, decision: Decision, host: Option<&str>) -> Decision {
+        let target = match &decision {
+            Decision::RedirectHttps { target, .. } => target,
+            Decision::Redirect { target } => match &target.action {
+                Action::Redirect(redirect) if redirect.is_met(host) => target,
+                _ => return decision,
+            },
+            _ => return decision,
+        };
+        match &target.beyond {
+            Some(beyond) => self.follow(beyond),
+            None => Decision::NoRoute { unrouted: target.serve.clone() },
+        }
+    }
+
     /// The normal form of a path on a listener, and whether both its readings belong to routes that do the same.
     ///
     /// # Errors
@@ -290,7 +307,7 @@ impl Snapshot {
         match &target.action {
             _ if target.is_broken => Decision::NoPool { target },
             Action::Redirect(_) => Decision::Redirect { target },
-            Action::RedirectHttps { port } => Decision::RedirectHttps { port: *port, target },
+            Action::RedirectHttps { port, pool: _ } => Decision::RedirectHttps { port: *port, target },
             // Its answers are counted with the other unrouted ones: both are of the listener and of no pool.
             Action::NotFound => Decision::NoRoute { unrouted: target.serve.clone() },
             Action::Forward(name) => match self.pools.get(name) {

@@ -1,9 +1,15 @@
 //! Proxies in front whose word is taken.
 
-use sluice::model::intent::{Balance, Filters, SourceRules};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::support::asked::web;
+use sluice::model::host::Host;
+use sluice::model::intent::filter::{Hsts, Redirect, Scheme};
+use sluice::model::intent::{
+    Action, Balance, Filters, PoolName, Protocol, Route, SameSite, SourceRules, Sticky, StickyCookie,
+};
+
+use crate::support::asked::{pool, route, web};
 use crate::support::{Asked, Peer, Sluice, Wire};
 
 /// What a proxy in front says of a client.
@@ -96,4 +102,70 @@ async fn filters_and_picks_go_by_the_client_that_a_trusted_proxy_names() {
         names.insert(first.text().to_owned());
     }
     assert_eq!(names.len(), 3, "clients behind one proxy are told apart");
+}
+
+/// A site behind redirects to https: that of an Ingress, and some of the file.
+fn redirecting(peer: &Peer, trusted: &str) -> Asked {
+    let site = Some(PoolName::new("site"));
+    let hsts = Some(Hsts { max_age: Duration::from_secs(60), subdomains: false, preload: false });
+    let filters = Some(Arc::new(Filters { hsts, ..Filters::default() }));
+    let https = || Redirect { scheme: Some(Scheme::Https), ..Redirect::default() };
+    let file = |host, redirect| Route { action: Action::Redirect(Arc::new(redirect)), ..route(host, "/", "unused") };
+    let ingress = Action::RedirectHttps { port: 443, pool: site.clone() };
+    let routes = vec![
+        Route { action: ingress, filters: filters.clone(), ..route("ingress.test", "/", "unused") },
+        Route { filters, ..file("file.test", Redirect { pool: site, ..https() }) },
+        file("alone.test", https()),
+        file("moved.test", Redirect { host: Some(Host::parse("new.test").unwrap()), ..https() }),
+    ];
+    let mut site = pool(&[peer.address]);
+    let same_site = SameSite::default();
+    site.sticky =
+        Some(Sticky::Cookie(StickyCookie { name: "SRV".into(), ttl: None, secure: None, same_site, key: None }));
+    let asked = Asked::default().pool("site", site).listener(web(), "web", Protocol::Http, routes);
+    asked.change_listener(web(), |listener| listener.http.trusted_proxies = vec![trusted.parse().unwrap()])
+}
+
+#[tokio::test]
+async fn who_came_to_a_trusted_proxy_over_https_is_not_sent_there() {
+    let peer = Peer::named("one").await;
+    let sluice = Sluice::start(redirecting(&peer, "127.0.0.0/8")).await;
+    let mut client = Wire::to(sluice.address(web()).await).await;
+    let mut get =
+        async |host: &str, said: &str| client.ask(format!("GET /x HTTP/1.1\r\nHost: {host}\r\n{said}\r\n")).await;
+    let (https, by) = ("X-Forwarded-Proto: https\r\n", "Forwarded: for=192.0.2.7;proto=https\r\n");
+    for host in ["ingress.test", "file.test"] {
+        for said in [https, by] {
+            let answer = get(host, said).await;
+            assert_eq!((answer.status(), answer.text()), (200, "one"), "{host} {said}");
+            assert_eq!(answer.field("strict-transport-security"), Some("max-age=60"), "{host} {said}");
+            assert!(answer.field("set-cookie").is_some_and(|cookie| cookie.contains("; Secure")), "{host} {said}");
+            let request = peer.requests().pop().unwrap();
+            let told = |name| request.field(name);
+            assert_eq!((told("x-forwarded-proto"), told("x-forwarded-port")), (Some("https"), Some("443")), "{said}");
+        }
+        for said in ["", "X-Forwarded-Proto: http\r\n", "X-Forwarded-Proto: http\r\nForwarded: proto=https\r\n"] {
+            let answer = get(host, said).await;
+            let location = format!("https://{host}/x");
+            assert_eq!((answer.status(), answer.field("location")), (308, Some(&*location)), "{said}");
+            assert_eq!(answer.field("strict-transport-security"), None, "said in the clear");
+        }
+    }
+    assert_eq!(peer.requests().len(), 4);
+    assert_eq!(get("alone.test", https).await.status(), 404, "nothing lies beyond it");
+    assert_eq!(get("moved.test", https).await.field("location"), Some("https://new.test/x"), "that is elsewhere");
+    assert_eq!((sluice.answers("web", Some("site"), "200"), sluice.answers("web", None, "308")), (4, 7));
+}
+
+#[tokio::test]
+async fn anybody_else_who_says_https_is_sent_there_all_the_same() {
+    let peer = Peer::named("one").await;
+    let sluice = Sluice::start(redirecting(&peer, "192.0.2.0/24")).await;
+    let mut client = Wire::to(sluice.address(web()).await).await;
+    for host in ["ingress.test", "file.test", "alone.test"] {
+        let said = "X-Forwarded-Proto: https\r\nForwarded: proto=https\r\n";
+        let answer = client.ask(format!("GET /x HTTP/1.1\r\nHost: {host}\r\n{said}\r\n")).await;
+        assert_eq!((answer.status(), answer.field("location")), (308, Some(&*format!("https://{host}/x"))));
+    }
+    assert_eq!(peer.requests().len(), 0);
 }

@@ -49,7 +49,7 @@ pub fn route(host: &str, path: &str, pool: &str) -> Route {
 
 /// A route that redirects to https.
 pub fn redirect(host: &str, port: u16) -> Route {
-    Route { action: Action::RedirectHttps { port }, ..route(host, "/", "unused") }
+    Route { action: Action::RedirectHttps { port, pool: None }, ..route(host, "/", "unused") }
 }
 
 /// A pool of these backends: unchecked, with short timeouts and two retries.

@@ -109,7 +109,9 @@ fn route_of(route: &Route) -> Value {
     let action = match action {
         Action::Forward(pool) => json!({ "pool": pool.as_str() }),
         Action::Redirect(redirect) => json!({ "redirect": &**redirect }),
-        Action::RedirectHttps { port } => json!({ "redirect_https_port": port }),
+        Action::RedirectHttps { port, pool } => {
+            json!({ "redirect_https_port": port, "pool": pool.as_ref().map(PoolName::as_str) })
+        }
         Action::NotFound => json!({ "answer": 404 }),
     };
     let alpn: Vec<&str> = alpn.iter().map(|protocol| &**protocol).collect();

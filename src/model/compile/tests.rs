@@ -112,7 +112,8 @@ fn the_proof_of_a_certificate_goes_before_routes_and_only_in_the_clear() {
     let path = "/.well-known/acme-challenge/token";
     let decided = |protocol, path: &str| {
         let live = Live::new(1);
-        let redirect = Route { action: Action::RedirectHttps { port: 443 }, ..route("*", PathMatch::any(), "unused") };
+        let redirect =
+            Route { action: Action::RedirectHttps { port: 443, pool: None }, ..route("*", PathMatch::any(), "unused") };
         let (snapshot, _) = compile(&intent(listener(protocol, vec![redirect]), &[]), &Snapshot::default(), &live);
         // Offered after the snapshot was made, which needs no other.
         let _offer = live.acme.offer(Answer::Text { token: "token".into(), text: "token.thumb".into() });

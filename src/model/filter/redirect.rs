@@ -35,7 +35,7 @@ impl RedirectPlan {
     /// The location for a request by this scheme for this host (without port) and path. `None` when it needs a host and
     /// the request names none.
     pub fn location(&self, scheme: Scheme, host: Option<&str>, path: &str, query: Option<&str>) -> Option<String> {
-        let Redirect { scheme: to, host: to_host, port, path: _, code: _ } = &*self.asked;
+        let Redirect { scheme: to, host: to_host, port, path: _, code: _, pool: _ } = &*self.asked;
         let mut location = String::new();
         if to.is_some() || to_host.is_some() || port.is_some() {
             let host = to_host.as_ref().map(|host| host.as_str()).or(host)?;

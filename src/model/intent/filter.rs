@@ -207,18 +207,30 @@ pub struct Redirect {
     pub path: Option<PathEdit>,
     /// The status: 301, 302, 303, 307 or 308.
     pub code: u16,
+    /// Where those go who came over https already, as a trusted proxy says, if it leads there alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolName>,
+}
+
+impl Redirect {
+    /// Whether one who asked for this host over https would be sent to where he is. The port does not tell: that of a
+    /// proxy in front is not known here.
+    pub fn is_met(&self, host: Option<&str>) -> bool {
+        let same_host = self.host.as_ref().is_none_or(|to| Some(to.as_str()) == host);
+        self.scheme == Some(Scheme::Https) && self.path.is_none() && same_host
+    }
 }
 
 impl Default for Redirect {
     /// To the same place, for good.
     fn default() -> Self {
-        Self { scheme: None, host: None, port: None, path: None, code: 308 }
+        Self { scheme: None, host: None, port: None, path: None, code: 308, pool: None }
     }
 }
 
 impl fmt::Display for Redirect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scheme, host, port, path, code } = self;
+        let Self { scheme, host, port, path, code, pool } = self;
         write!(f, "redirect {code}")?;
         if let Some(scheme) = scheme {
             write!(f, " scheme {scheme}")?;
@@ -230,11 +242,12 @@ impl fmt::Display for Redirect {
             write!(f, " port {port}")?;
         }
         match path {
-            None => Ok(()),
-            Some(PathEdit::Whole(path)) => write!(f, " path = {path}"),
-            Some(PathEdit::Prefix(path)) => write!(f, " path {path}"),
-            Some(PathEdit::Regex { find, put }) => write!(f, " path ~ {find} {put}"),
+            None => {}
+            Some(PathEdit::Whole(path)) => write!(f, " path = {path}")?,
+            Some(PathEdit::Prefix(path)) => write!(f, " path {path}")?,
+            Some(PathEdit::Regex { find, put }) => write!(f, " path ~ {find} {put}")?,
         }
+        pool.iter().try_for_each(|pool| write!(f, " or pool {pool}"))
     }
 }
 

@@ -75,8 +75,14 @@ mod tests {
         for (host, alpn, pool) in routes {
             let serve = Live::new(1).serve(&ServeKey { listener: "web".into(), pool: None });
             let action = Action::Forward(PoolName::new(*pool));
-            let target =
-                Arc::new(Target { action, filters: None, serve, is_broken: false, origin: Origin::new("file", *pool) });
+            let target = Arc::new(Target {
+                action,
+                beyond: None,
+                filters: None,
+                serve,
+                is_broken: false,
+                origin: Origin::new("file", *pool),
+            });
             let alpn: Vec<Arc<str>> = alpn.iter().map(|name| (*name).into()).collect();
             assert!(table.add(&HostPattern::parse(host).unwrap(), &alpn, target), "{host}");
         }

@@ -9,6 +9,7 @@ fn table(routes: &[(&str, PathMatch, &str)]) -> RouteTable {
     let mut table = RouteTable::default();
     for (host, path, pool) in routes {
         let target = Arc::new(Target {
+            beyond: None,
             filters: None,
             is_broken: false,
             action: Action::Forward(PoolName::new(*pool)),

@@ -223,7 +223,7 @@ impl<'s> Route<'s> {
         let target = match action {
             Action::Forward(pool) => Target::Pool(pool.as_str()),
             Action::Redirect(redirect) => Target::Redirect(redirect),
-            Action::RedirectHttps { port } => Target::RedirectHttps(*port),
+            Action::RedirectHttps { port, pool: _ } => Target::RedirectHttps(*port),
             Action::NotFound => Target::Answer(404),
         };
         let filters = filters.as_deref();

@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use hyper::Request;
 use hyper::header::{self, HeaderMap, HeaderValue};
 
+use super::forwarded;
 use crate::model::balance::{Client, Kept, Tried, digest, token};
 use crate::model::intent::{Balance, SameSite, Sticky, StickyCookie};
 use crate::model::snapshot::PoolPlan;
@@ -26,6 +27,8 @@ pub(super) struct Wish {
     pub(super) client: Client,
     /// The tokens of other pools in the client's cookie, which stay there.
     others: Vec<Box<str>>,
+    /// Whether the client came over https, where that matters.
+    is_https: bool,
 }
 
 /// Reads what a request of the client at `source` says of the backend it wants, and takes out what is not for the
@@ -40,21 +43,23 @@ pub(super) fn read<B>(pool: &PoolPlan, source: IpAddr, request: &mut Request<B>)
             None
         }
     };
-    let mut others = Vec::new();
+    let (mut others, mut is_https) = (Vec::new(), false);
     if let Some(Sticky::Cookie(cookie)) = &pool.intent.sticky {
         client.kept = kept(pool, request.headers(), &cookie.name, &mut others);
         take_out(request.headers_mut(), &cookie.name);
+        // As the backend is told.
+        is_https = forwarded::is_https(request.headers()) == Some(true);
     }
-    Wish { client, others }
+    Wish { client, others, is_https }
 }
 
 impl Wish {
     /// Tells the client in the fields of its answer which backend it has now, if its cookie does not say so.
-    pub(super) fn tell(&self, pool: &PoolPlan, tried: &Tried, served: usize, https: bool, answer: &mut HeaderMap) {
+    pub(super) fn tell(&self, pool: &PoolPlan, tried: &Tried, served: usize, answer: &mut HeaderMap) {
         let Some(Sticky::Cookie(cookie)) = &pool.intent.sticky else { return };
         let Some(token) = pool.renamed(self.client.kept, tried, served) else { return };
         // Names and tokens are checked where they are read, so this is a value.
-        if let Ok(value) = HeaderValue::from_str(&written(cookie, token, &self.others, https)) {
+        if let Ok(value) = HeaderValue::from_str(&written(cookie, token, &self.others, self.is_https)) {
             answer.append(header::SET_COOKIE, value);
             if !is_private(answer) {
                 answer.append(header::CACHE_CONTROL, HeaderValue::from_static("private"));
@@ -244,18 +249,18 @@ mod tests {
     #[test]
     fn an_answer_that_sets_it_is_private() {
         let plan = plan("one");
-        let wish = Wish { client: Client::from(IpAddr::from([192, 0, 2, 1])), others: Vec::new() };
+        let wish = Wish { client: Client::from(IpAddr::from([192, 0, 2, 1])), others: Vec::new(), is_https: false };
         for (before, after) in [(None, vec!["private"]), (Some("public"), vec!["public", "private"])] {
             let mut answer = HeaderMap::new();
             answer.extend(before.map(|before| (header::CACHE_CONTROL, HeaderValue::from_static(before))));
-            wish.tell(&plan, &Tried::default(), 1, false, &mut answer);
+            wish.tell(&plan, &Tried::default(), 1, &mut answer);
             assert_eq!(answer.get_all(header::CACHE_CONTROL).iter().collect::<Vec<_>>(), after);
             assert!(answer.contains_key(header::SET_COOKIE));
         }
         for known in ["no-store", "max-age=0, Private"] {
             let mut answer = HeaderMap::new();
             answer.insert(header::CACHE_CONTROL, HeaderValue::from_static(known));
-            wish.tell(&plan, &Tried::default(), 1, false, &mut answer);
+            wish.tell(&plan, &Tried::default(), 1, &mut answer);
             assert_eq!(answer.get_all(header::CACHE_CONTROL).iter().count(), 1);
         }
     }

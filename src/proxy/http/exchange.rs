@@ -45,7 +45,12 @@ pub(super) async fn serve(session: &Rc<Session>, request: Request<Incoming>) -> 
     if let Err(refusal) = path::normalize(session, name, &mut parts.uri) {
         return own(refuse(session, &asker, refusal), underway);
     }
-    let (target, answer) = match worker.reader.read(|s| s.decide(&session.key, name, parts.uri.path())) {
+    let is_there = session.trusted && session.is_https(&parts.headers);
+    let decided = worker.reader.read(|s| {
+        let decision = s.decide(&session.key, name, parts.uri.path());
+        if is_there { s.arrived(decision, name) } else { decision }
+    });
+    let (target, answer) = match decided {
         Decision::Forward { pool, target } => {
             let answer = match &target.filters {
                 // In a box, so that requests without filters do not hold the room for them.

@@ -75,15 +75,18 @@ struct Wanted {
     coding: Option<Coding>,
     /// Whether the answer has no body.
     is_head: bool,
+    /// Whether the client came over https.
+    is_https: bool,
 }
 
 impl Wanted {
-    fn of(plan: &FilterPlan, parts: &Parts) -> Self {
+    fn of(session: &Session, plan: &FilterPlan, parts: &Parts) -> Self {
         let compress = plan.asked.compress.as_ref();
         Self {
             origin: parts.headers.get(header::ORIGIN).cloned(),
             coding: compress.and_then(|asked| compress::chosen(asked, &parts.headers, parts.version)),
             is_head: parts.method == Method::HEAD,
+            is_https: session.is_https(&parts.headers),
         }
     }
 }
@@ -98,7 +101,7 @@ impl Filtering<'_> {
         fields: &Fields,
         underway: Underway,
     ) -> Response<ResponseBody> {
-        let wanted = Wanted::of(self.plan, &parts);
+        let wanted = Wanted::of(self.session, self.plan, &parts);
         let now = underway.started().duration_since(self.session.worker.epoch);
         let answer = match (self.passes(&parts, now), leads) {
             (Err(refusal), _) => own(refusal, underway),
@@ -171,7 +174,7 @@ impl Filtering<'_> {
             edits.apply(answer.headers_mut());
         }
         // Said in the clear it could be anybody's word (RFC 6797 §7.2).
-        if let Some(hsts) = self.plan.hsts.as_ref().filter(|_| self.session.proto == "https") {
+        if let Some(hsts) = self.plan.hsts.as_ref().filter(|_| wanted.is_https) {
             let _ = answer.headers_mut().try_insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         cors::edit(self, wanted, answer.headers_mut());

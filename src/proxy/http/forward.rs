@@ -265,7 +265,7 @@ fn deliver(
     underway.connection = Some(connection);
     let mut response = pass_on(session, &pool, response, upgrade, underway)?;
     if pool.tokens.is_some() {
-        wish.tell(&pool, tried, picked.index, session.proto == "https", response.headers_mut());
+        wish.tell(&pool, tried, picked.index, response.headers_mut());
     }
     Ok(response)
 }

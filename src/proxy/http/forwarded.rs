@@ -64,8 +64,14 @@ pub(super) fn tell_on(headers: &mut HeaderMap, hop: Hop<'_>, client: IpAddr, id:
     if let Some(host) = headers.get(header::HOST).cloned() {
         headers.entry(&X_FORWARDED_HOST).or_insert(host);
     }
-    headers.entry(&X_FORWARDED_PROTO).or_insert_with(|| hop.proto.clone());
-    headers.entry(&X_FORWARDED_PORT).or_insert_with(|| hop.port.clone());
+    // By `Forwarded` too; and then our own port is not the one that the client asked.
+    let (proto, port) = match is_https(headers) {
+        Some(true) if hop.proto != "https" => (HeaderValue::from_static("https"), HeaderValue::from_static("443")),
+        Some(false) if hop.proto != "http" => (HeaderValue::from_static("http"), HeaderValue::from_static("80")),
+        _ => (hop.proto.clone(), hop.port.clone()),
+    };
+    headers.entry(&X_FORWARDED_PROTO).or_insert(proto);
+    headers.entry(&X_FORWARDED_PORT).or_insert(port);
     if !headers.contains_key(&X_REAL_IP)
         && let Ok(client) = HeaderValue::from_str(&client.to_string())
     {
@@ -97,6 +103,18 @@ fn address(text: &str) -> Option<IpAddr> {
     let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     let ip: IpAddr = text.parse().ok().or_else(bare).or_else(|| text.parse::<SocketAddr>().ok().map(|a| a.ip()))?;
     Some(ip.to_canonical())
+}
+
+/// Whether the client of a trusted proxy came over https, if the proxy says how: by `X-Forwarded-Proto`, or else by
+/// `Forwarded` (RFC 7239 §5.4). Of several hops the first is the client's. Some say of WebSockets `ws` and `wss`.
+pub(super) fn is_https(headers: &HeaderMap) -> Option<bool> {
+    let first = |name: &HeaderName| headers.get(name)?.to_str().ok()?.split(',').next().map(str::trim);
+    let said = first(&X_FORWARDED_PROTO).or_else(|| {
+        let mut pairs = first(&header::FORWARDED)?.split(';').filter_map(|pair| pair.trim().split_once('='));
+        pairs.find(|(name, _)| name.eq_ignore_ascii_case("proto")).map(|(_, value)| value.trim_matches('"'))
+    })?;
+    let is_one_of = |words: [&str; 2]| words.iter().any(|word| said.eq_ignore_ascii_case(word));
+    if is_one_of(["https", "wss"]) { Some(true) } else { is_one_of(["http", "ws"]).then_some(false) }
 }
 
 /// The id that a trusted proxy gave the request, if it is one that can be written anywhere.
@@ -186,12 +204,33 @@ mod tests {
             ("host", "a.test"),
             ("x-forwarded-for", "192.0.2.7, 10.0.0.1"),
             ("x-forwarded-host", "a.test"),
-            ("x-forwarded-port", "80"),
+            ("x-forwarded-port", "443"),
             ("x-forwarded-proto", "https"),
             ("x-real-ip", "192.0.2.7"),
             ("x-request-id", "id"),
         ]);
         assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn how_the_client_came_is_what_the_first_proxy_says() {
+        let (proto, by) = ("x-forwarded-proto", "forwarded");
+        for (said, https) in [
+            (&[(proto, "https")][..], Some(true)),
+            (&[(proto, "HTTPS, http")], Some(true)),
+            (&[(proto, "wss")], Some(true)),
+            (&[(proto, "http"), (by, "proto=https")], Some(false)),
+            (&[(proto, "ws")], Some(false)),
+            (&[(by, "for=192.0.2.7;Proto=https;by=_x, for=10.0.0.1;proto=http")], Some(true)),
+            (&[(by, "proto=\"http\"; for=x")], Some(false)),
+            (&[(by, "for=192.0.2.7")], None),
+            (&[(by, "for=192.0.2.7, proto=https")], None),
+            (&[(proto, "")], None),
+            (&[(proto, "gopher")], None),
+            (&[], None),
+        ] {
+            assert_eq!(is_https(&map(said)), https, "{said:?}");
+        }
     }
 
     #[test]

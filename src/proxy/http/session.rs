@@ -226,6 +226,12 @@ impl Session {
         found.flatten().unwrap_or(self.source)
     }
 
+    /// Whether the client came over https: to us, or, as a trusted proxy says, to that.
+    pub(super) fn is_https(&self, headers: &HeaderMap) -> bool {
+        let said = if self.trusted { forwarded::is_https(headers) } else { None };
+        said.unwrap_or_else(|| self.proto == "https")
+    }
+
     /// A request began.
     pub(super) fn begin(&self) {
         self.requests.set(self.requests.get() + 1);

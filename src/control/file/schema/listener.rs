@@ -173,18 +173,15 @@ impl Door<'_> {
         }
         let path = path?;
         let action = match (keys.find("pool"), keys.find("redirect")) {
-            (Some(_), Some(redirect)) => {
-                self.faults.wrong(redirect, "the route has a pool too; keep one of them");
-                return None;
-            }
             (Some(pool), None) => self.forward(pool),
-            (None, Some(redirect)) => self.redirect(protocol, redirect, &path),
+            (pool, Some(redirect)) => self.redirect(protocol, redirect, &path, pool),
             (None, None) => {
                 self.faults.wrong(node, "leads nowhere; add pool: NAME, or redirect: {scheme: https}");
                 return None;
             }
         };
-        let filters = self.filters(&keys, &path, keys.find("redirect").is_some());
+        let leads_nowhere_else = keys.find("redirect").is_some() && keys.find("pool").is_none();
+        let filters = self.filters(&keys, &path, leads_nowhere_else);
         let filters = (!filters.is_empty()).then(|| Arc::new(filters));
         Some(Route { action: action?, host: host?, alpn, path, filters, origin })
     }
@@ -233,7 +230,7 @@ impl Door<'_> {
         Some(if way == "exact" { PathMatch::Exact(text) } else { PathMatch::Prefix(text) })
     }
 
-    fn forward(&mut self, node: &Node) -> Option<Action> {
+    pub(super) fn forward(&mut self, node: &Node) -> Option<Action> {
         let name = PoolName::new(self.faults.text(node, "the name of a pool")?);
         let pools = self.pools.as_deref().unwrap_or_default();
         if !pools.contains(&name) {

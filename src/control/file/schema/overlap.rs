@@ -34,13 +34,22 @@ impl Door<'_> {
                 let right = "name another scheme, host, port or path, or a pool in its place";
                 self.faults.add(at, format!("{}: {wrong}; {right}", route.origin.object));
             }
+            let is_unreached =
+                |route: &&Route| route.action.beyond().is_some() && listener.http.trusted_proxies.is_empty();
+            for route in listener.routes.iter().filter(is_unreached) {
+                let at = self.places.get(&route.origin).copied().unwrap_or_default();
+                let wrong = "its redirect sends all clients away, so nobody reaches its pool";
+                let right =
+                    "name the proxies that may say who came over https in trusted_proxies, or leave the pool out";
+                self.faults.add(at, format!("{}: {wrong}; {right}", route.origin.object));
+            }
         }
     }
 }
 
 fn leads_back(key: ListenerKey, listener: &Listener, route: &Route) -> bool {
     let Action::Redirect(redirect) = &route.action else { return false };
-    let Redirect { scheme, host, port, path, code: _ } = &**redirect;
+    let Redirect { scheme, host, port, path, code: _, pool: _ } = &**redirect;
     let own = if listener.protocol == Protocol::Https { Scheme::Https } else { Scheme::Http };
     let to = scheme.unwrap_or(own);
     // Without all three the port stays that of the request, and something else must change.

@@ -47,7 +47,8 @@ impl Doors {
         !self.https.is_empty()
     }
 
-    /// Adds a route to the doors without TLS, as a redirect where `redirect` gives a port for the door.
+    /// Adds a route to the doors without TLS, as a redirect where `redirect` gives a port for the door. It still leads to
+    /// its pool for who came over https: the file may trust a proxy on the same address.
     pub(super) fn add_http(
         &mut self,
         wanted: Option<IpAddr>,
@@ -57,9 +58,8 @@ impl Doors {
         for door in self.http.iter_mut().filter(|door| door.is_for(wanted)) {
             let mut route = route.clone();
             if let Some(port) = redirect(door.address) {
-                // What is asked of its requests is asked of them where they come again.
-                route.action = Action::RedirectHttps { port };
-                route.filters = None;
+                let pool = route.action.pool().cloned();
+                route.action = Action::RedirectHttps { port, pool };
             }
             door.routes.push(route);
         }

@@ -87,7 +87,10 @@ impl fmt::Display for Action {
         match self {
             Self::Forward(pool) => write!(f, "pool {pool}"),
             Self::Redirect(redirect) => write!(f, "{redirect}"),
-            Self::RedirectHttps { port } => write!(f, "redirect https:{port}"),
+            Self::RedirectHttps { port, pool } => {
+                write!(f, "redirect https:{port}")?;
+                pool.iter().try_for_each(|pool| write!(f, " or pool {pool}"))
+            }
             Self::NotFound => f.write_str("404"),
         }
     }

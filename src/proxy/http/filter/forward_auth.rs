@@ -185,8 +185,8 @@ fn question(
         headers.insert(name, value.clone());
     }
     // How the client spoke a trusted proxy knows; what it asked of, and so what it may do, is what we route by.
-    let proto = headers.get("x-forwarded-proto").filter(|proto| *proto == "https").unwrap_or(&session.proto);
-    let url = format!("{}://{}{}", proto.to_str().ok()?, host.to_str().ok()?, path(parts));
+    let proto = if session.is_https(&parts.headers) { "https" } else { "http" };
+    let url = format!("{proto}://{}{}", host.to_str().ok()?, path(parts));
     let value = |text: &str| HeaderValue::from_str(text).ok();
     let (method, uri) = (value(parts.method.as_str())?, value(path(parts))?);
     let told = [

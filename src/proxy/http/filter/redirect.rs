@@ -21,7 +21,7 @@ pub(in crate::proxy::http) fn answer(
     let Some(redirect) = plan.and_then(|plan| plan.redirect.as_ref()) else {
         return asker.answer(StatusCode::SERVICE_UNAVAILABLE, "no backend serves this");
     };
-    let scheme = if session.proto == "https" { Scheme::Https } else { Scheme::Http };
+    let scheme = if session.is_https(&parts.headers) { Scheme::Https } else { Scheme::Http };
     let location = redirect.location(scheme, host, parts.uri.path(), parts.uri.query());
     let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) else {
         return asker.answer(StatusCode::BAD_REQUEST, "Host is missing");

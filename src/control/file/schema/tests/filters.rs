@@ -72,7 +72,9 @@ fn every_mistake_in_a_filter_has_its_place_and_remedy() {
         )
     };
     for (filters, expected) in [
-        ("pool: p, redirect: {scheme: https}", "redirect: the route has a pool too; keep one of them"),
+        ("pool: p, redirect: {path: /b}", "redirect: the route has a pool too; keep one of them"),
+        ("pool: p, redirect: {scheme: https, path: /b}", "redirect: the route has a pool too; keep one of them"),
+        ("pool: p, redirect: {scheme: https}", "sends all clients away, so nobody reaches its pool; name the proxies"),
         ("redirect: {}", "leads to where the request is already; say where, as in {scheme: https}"),
         ("redirect: {scheme: http}", "leads to where the request is already"),
         (

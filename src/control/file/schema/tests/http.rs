@@ -24,6 +24,24 @@ pools: {p: {backends: [192.0.2.1:80]}}
 }
 
 #[test]
+fn a_redirect_to_https_may_have_a_pool_for_who_is_there() {
+    let all = loaded(
+        "listeners:
+  a:
+    bind: 127.0.0.1:80
+    protocol: http
+    trusted_proxies: [10.0.0.0/8]
+    routes: [{redirect: {scheme: https}, pool: p, rewrite_path: /x}]
+pools: {p: {backends: [192.0.2.1:80]}}
+",
+    );
+    let shown = all.fragment.to_string();
+    let line =
+        "  * / -> redirect 308 scheme https or pool p  # file: listener a route 1\n    filters {\"rewrite_path\"";
+    assert!(shown.contains(line), "{shown}");
+}
+
+#[test]
 fn what_is_wrong_with_them_is_told() {
     let wrong = |listener: &str| {
         errors(&format!("listeners: {{a: {listener}}}\npools: {{p: {{backends: [192.0.2.1:80]}}}}\n")).join("; ")

@@ -93,6 +93,7 @@ impl Door<'_> {
         protocol: Protocol,
         node: &Node,
         path: &PathMatch,
+        pool: Option<&Node>,
     ) -> Option<Action> {
         let keys = self.faults.keys(node, &["scheme", "host", "port", "path", "code"], &[])?;
         let codes = [301, 302, 303, 307, 308];
@@ -113,7 +114,16 @@ impl Door<'_> {
                     }
                 },
             },
+            pool: pool.and_then(|node| self.forward(node)).and_then(|action| action.pool().cloned()),
         };
+        if pool.is_some()
+            && (protocol != Protocol::Http || redirect.scheme != Some(Scheme::Https) || redirect.path.is_some())
+        {
+            let right = "keep one of them; both go together on http with {scheme: https}, where trusted_proxies say who came \
+                         over https already";
+            self.faults.wrong(node, format_args!("the route has a pool too; {right}"));
+            return None;
+        }
         let own = if protocol == Protocol::Https { Scheme::Https } else { Scheme::Http };
         // By what stands there: what is wrong with it is told where it stands.
         let says_where = ["host", "port", "path"].iter().any(|key| keys.find(key).is_some());
