@@ -25,7 +25,7 @@ const LAW: [(&str, &[&str]); 11] = [
 const FOR_ALL: [&str; 2] = ["drain", "ready"];
 
 /// Crates (and `unsafe`) that may be named under these paths alone.
-const HOMES: [(&str, &[&str]); 21] = [
+const HOMES: [(&str, &[&str]); 22] = [
     ("unsafe", &["net.rs", "net/"]),
     ("libc::", &["net.rs", "net/"]),
     ("socket2::", &["net.rs", "net/"]),
@@ -42,6 +42,7 @@ const HOMES: [(&str, &[&str]); 21] = [
     ("tokio_rustls::", &["health/", "proxy/"]),
     ("rustls_native_certs::", &["control/roots.rs"]),
     ("bcrypt::", &["proxy/passwords/"]),
+    ("sha_crypt::", &["proxy/passwords/"]),
     ("compression_codecs::", &["proxy/http/body/"]),
     ("md5::", &["proxy/passwords/"]),
     ("prometheus::", &["observe/"]),

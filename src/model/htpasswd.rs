@@ -1,8 +1,8 @@
 //! Pure. Names and passwords as `htpasswd` writes them: a line `name:hash` for each, empty lines and `#` passed over.
 //!
-//! Taken are bcrypt (`htpasswd -B`), Apache's MD5 (`-m`, its default) and SHA-1 (`-s`): what such files hold in
-//! practice. The hashes of `crypt(3)` and passwords in the clear are refused by name, so that nobody is locked out
-//! without being told why. Errors never quote a hash.
+//! Taken are bcrypt (`htpasswd -B`), Apache's MD5 (`-m`, its default), SHA-1 (`-s`), and SHA-256 and SHA-512 as
+//! `crypt(3)` has them (`-2`, `-5`, `mkpasswd`): what such files hold in practice. Its other hashes and passwords in the
+//! clear are refused by name, so that nobody is locked out without being told why. Errors never quote a hash.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,6 +16,10 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 const MOST: usize = 10_000;
 /// The costliest bcrypt that is taken, as a power of two of its rounds: 14 takes about a second of CPU for one sign-in.
 const COST: std::ops::RangeInclusive<u32> = 4..=14;
+/// The rounds of SHA-crypt that are taken: fewer are none of it, and so many take about a second of CPU.
+const ROUNDS: std::ops::RangeInclusive<u32> = 1_000..=1_000_000;
+/// Where a hash does not say how many.
+const USUAL_ROUNDS: u32 = 5_000;
 /// bcrypt's own base64: another alphabet, no padding, and the last letter says more than is meant.
 const BCRYPT_64: GeneralPurpose = GeneralPurpose::new(
     &BCRYPT,
@@ -49,6 +53,26 @@ pub enum Hashed {
     },
     /// `{SHA}`: SHA-1 without a salt.
     Sha1([u8; 20]),
+    /// `$5$` and `$6$`.
+    ShaCrypt {
+        /// How wide the hash is.
+        width: ShaWidth,
+        /// How often it is hashed, 1,000 to 1,000,000.
+        rounds: u32,
+        /// The salt, up to 16 letters.
+        salt: Box<str>,
+        /// What the password becomes, in the letters it is written in.
+        digest: Box<str>,
+    },
+}
+
+/// Of which SHA a hash is made.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum ShaWidth {
+    /// SHA-256, `$5$`.
+    Sha256,
+    /// SHA-512, `$6$`.
+    Sha512,
 }
 
 impl fmt::Debug for Users {
@@ -105,9 +129,11 @@ impl Users {
     /// The password that takes longest to check: that of a user who does not exist is checked against it, so that
     /// time does not tell who exists.
     pub fn slowest(&self) -> Option<&Hashed> {
+        // In microseconds, about.
         self.0.values().max_by_key(|hashed| match hashed {
-            Hashed::Bcrypt { cost, .. } => *cost + 2,
-            Hashed::Apr1 { .. } => 1,
+            Hashed::Bcrypt { cost, .. } => 60_u64 << cost,
+            Hashed::ShaCrypt { rounds, .. } => u64::from(*rounds),
+            Hashed::Apr1 { .. } => 300,
             Hashed::Sha1(_) => 0,
         })
     }
@@ -119,22 +145,51 @@ impl Hashed {
             let digest = STANDARD.decode(encoded).ok().and_then(|digest| digest.try_into().ok());
             return digest.map(Self::Sha1).ok_or_else(|| "is {SHA}, but not a whole digest of it".to_owned());
         }
+        if let Some(rest) = text.strip_prefix("$5$") {
+            return Self::sha_crypt("$5$", ShaWidth::Sha256, rest);
+        }
+        if let Some(rest) = text.strip_prefix("$6$") {
+            return Self::sha_crypt("$6$", ShaWidth::Sha512, rest);
+        }
         let mut parts = text.split('$');
         match (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some(""), Some("2a" | "2b" | "2y"), Some(cost), Some(rest), None) => Self::bcrypt(cost, rest),
             (Some(""), Some("apr1"), Some(salt), Some(digest), None) => {
-                let is_letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'/');
                 let digest: Option<[u8; 22]> = digest.as_bytes().try_into().ok();
                 let digest = digest.filter(|digest| digest.iter().all(|b| is_letter(*b)));
                 let digest = digest.filter(|_| salt.len() <= 8 && !salt.is_empty());
                 let apr1 = |digest| Self::Apr1 { salt: salt.into(), digest };
                 digest.map(apr1).ok_or_else(|| "is $apr1$, but not a whole hash of it".to_owned())
             }
-            (Some(""), Some(kind @ ("1" | "5" | "6" | "7" | "y" | "gy" | "argon2id" | "argon2i")), ..) => {
-                Err(format!("is hashed as ${kind}$, which is not served; bcrypt, $apr1$ and {{SHA}} are"))
+            (Some(""), Some(kind @ ("1" | "7" | "y" | "gy" | "argon2id" | "argon2i")), ..) => {
+                Err(format!("is hashed as ${kind}$, which is not served; bcrypt, $apr1$, {{SHA}}, $5$ and $6$ are"))
             }
-            _ => Err("is not a hash that is served; bcrypt ($2y$), $apr1$ and {SHA} are".to_owned()),
+            _ => Err("is not a hash that is served; bcrypt ($2y$), $apr1$, {SHA}, $5$ and $6$ are".to_owned()),
         }
+    }
+
+    /// `[rounds=N$]SALT$DIGEST`.
+    fn sha_crypt(kind: &str, width: ShaWidth, rest: &str) -> Result<Self, String> {
+        let whole = || format!("is {kind}, but not a whole hash of it");
+        let (rounds, rest) = match rest.strip_prefix("rounds=") {
+            None => (USUAL_ROUNDS, rest),
+            Some(rest) => {
+                let (rounds, rest) = rest.split_once('$').ok_or_else(whole)?;
+                (rounds.parse().map_err(|_| whole())?, rest)
+            }
+        };
+        if !ROUNDS.contains(&rounds) {
+            let (least, most) = ROUNDS.into_inner();
+            return Err(format!("has {rounds} rounds of {kind}; from {least} to {most} are served"));
+        }
+        let letters = match width {
+            ShaWidth::Sha256 => 43,
+            ShaWidth::Sha512 => 86,
+        };
+        let (salt, digest) = rest.split_once('$').ok_or_else(whole)?;
+        let is_whole = digest.len() == letters && digest.bytes().all(is_letter) && salt.len() <= 16;
+        let fits = is_whole && salt.bytes().all(|b| b.is_ascii_graphic());
+        fits.then(|| Self::ShaCrypt { width, rounds, salt: salt.into(), digest: digest.into() }).ok_or_else(whole)
     }
 
     fn bcrypt(cost: &str, rest: &str) -> Result<Self, String> {
@@ -152,24 +207,35 @@ impl Hashed {
     }
 }
 
+/// A letter of the base64 of `crypt(3)`.
+fn is_letter(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'.' | b'/')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// secret.
+    const SHA512: &str =
+        "$6$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz.";
     const BCRYPT_LINE: &str = "ann:$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 
     #[test]
-    fn the_three_kinds_are_read_and_shown_to_nobody() {
+    fn the_kinds_are_read_and_shown_to_nobody() {
         let text = format!(
             "# people\n{BCRYPT_LINE}\r\n\nbob:$apr1$abcdefgh$h9FWgUz3n9YxylKLlR5SQ/\ncem:{{SHA}}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"
         );
+        let text = format!("{text}dan:{SHA512}\neve:$5$rounds=1000$x$kIBhdUvT3pHpfTjzR8s1XJu3y/HRJeFxMSffBtF8jx9\n");
         let users = Users::parse(text.as_bytes()).unwrap();
+        assert!(matches!(users.find("dan"), Some(Hashed::ShaCrypt { width: ShaWidth::Sha512, rounds: 5000, .. })));
+        assert!(matches!(users.find("eve"), Some(Hashed::ShaCrypt { width: ShaWidth::Sha256, rounds: 1000, .. })));
         assert!(matches!(users.find("ann"), Some(Hashed::Bcrypt { cost: 5, .. })));
         assert!(matches!(users.find("bob"), Some(Hashed::Apr1 { .. })));
         assert!(matches!(users.find("cem"), Some(Hashed::Sha1(_))));
         assert!(users.find("dora").is_none());
-        assert_eq!(users.slowest(), users.find("ann"));
-        assert_eq!(format!("{users:?} {:?}", users.find("bob").unwrap()), "Users(3) Hashed(hidden)");
+        assert_eq!(users.slowest(), users.find("dan"));
+        assert_eq!(format!("{users:?} {:?}", users.find("bob").unwrap()), "Users(5) Hashed(hidden)");
     }
 
     #[test]
@@ -179,7 +245,14 @@ mod tests {
             ("ann", "line 1 is not name:hash"),
             (":x", "line 1 is not name:hash"),
             ("ann:secret", "line 1: the password of \"ann\" is not a hash"),
-            ("#\nann:$6$salt$hushhush", "line 2: the password of \"ann\" is hashed as $6$"),
+            ("#\nann:$6$salt$hushhush", "line 2: the password of \"ann\" is $6$, but not a whole hash"),
+            ("ann:$1$salt$hushhush", "is hashed as $1$, which is not served"),
+            (&SHA512.replace("$6$", "ann:$6$rounds=999$"), "has 999 rounds of $6$; from 1000 to 1000000 are served"),
+            (&SHA512.replace("$6$", "ann:$6$rounds=1000001$"), "has 1000001 rounds of $6$"),
+            (&SHA512.replace("$6$", "ann:$5$"), "is $5$, but not a whole hash"),
+            (&SHA512.replace("$6$", "ann:$6$rounds=many$"), "not a whole hash"),
+            (&SHA512.replace("salt", "ann:longlonglonglong"), "is not a hash"),
+            (&SHA512.replace("$6$", "ann:$6$longlonglong"), "not a whole hash"),
             ("ann:$2y$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "cost 31"),
             ("ann:$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9", "not a whole hash"),
             ("ann:$2y$05$CCCCCCCCCCCCCCCCCCCC€", "not a whole hash"),

@@ -144,6 +144,7 @@ impl Passwords {
             }
             Hashed::Apr1 { digest, .. } => context.update(digest),
             Hashed::Sha1(digest) => context.update(digest),
+            Hashed::ShaCrypt { digest, .. } => context.update(digest.as_bytes()),
         }
         context.update(&[u8::from(exists)]);
         context.update(password);

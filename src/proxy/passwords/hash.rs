@@ -3,8 +3,9 @@
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use md5::{Digest, Md5};
+use sha_crypt::{Sha256Params, Sha512Params, sha256_crypt_b64, sha512_crypt_b64};
 
-use crate::model::htpasswd::Hashed;
+use crate::model::htpasswd::{Hashed, ShaWidth};
 
 /// Longer passwords are wrong: what they cost grows with their length. In bytes.
 pub(super) const LONGEST: usize = 256;
@@ -25,6 +26,14 @@ pub(super) fn is_right(hashed: &Hashed, password: &[u8]) -> bool {
             !password.contains(&0) & found.get(..23).is_some_and(|found| is_same(found, digest))
         }
         Hashed::Apr1 { salt, digest } => is_same(&apr1(salt.as_bytes(), password), digest),
+        Hashed::ShaCrypt { width, rounds, salt, digest } => {
+            let (salt, rounds) = (salt.as_bytes(), usize::try_from(*rounds).unwrap_or_default());
+            let found = match width {
+                ShaWidth::Sha256 => Sha256Params::new(rounds).and_then(|p| sha256_crypt_b64(password, salt, &p)),
+                ShaWidth::Sha512 => Sha512Params::new(rounds).and_then(|p| sha512_crypt_b64(password, salt, &p)),
+            };
+            found.is_ok_and(|found| is_same(found.as_bytes(), digest.as_bytes()))
+        }
         Hashed::Sha1(known) => is_same(digest(&SHA1_FOR_LEGACY_USE_ONLY, password).as_ref(), known),
     }
 }
@@ -90,7 +99,7 @@ mod tests {
     use crate::model::htpasswd::Users;
 
     /// Made with openssl and libxcrypt.
-    const MADE: [(&str, &str); 8] = [
+    const MADE: [(&str, &str); 12] = [
         ("$apr1$abcdefgh$h9FWgUz3n9YxylKLlR5SQ/", "secret"),
         ("$apr1$zz$j2/RZcZLBHtY4Hv3/anFc1", ""),
         ("$apr1$12345678$PgfEdthuzGdhPwIcXGFt60", "a much longer pässword with spaces, longer than 16"),
@@ -99,6 +108,17 @@ mod tests {
         ("$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U"),
         ("$2b$04$abcdefghijklmnopqrstuubzadhGtS2zEF.gu0yd0opP6cVzb.e0i", X100),
         ("{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", "secret"),
+        ("$5$saltstring$C3o4O1TC6aRHF4FI.QSZMXtHbaj2gSXr4sUc/3NcUi.", "secret"),
+        ("$5$rounds=1000$x$kIBhdUvT3pHpfTjzR8s1XJu3y/HRJeFxMSffBtF8jx9", ""),
+        (
+            "$6$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz.",
+            "secret",
+        ),
+        (
+            "$6$rounds=1400$anotherlongsalts$GX8eZzvIvGbWhgJvxbkpwSj2lTGHISdBFYnKhCh0alRjOeFTynWoFZgrjBtiuvAvI7VmR8DNM7cr\
+             EO33r6L3v.",
+            "a much longer pässword with spaces, longer than 16",
+        ),
     ];
     const X100: &str = match std::str::from_utf8(&[b'x'; 100]) {
         Ok(text) => text,
