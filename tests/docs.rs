@@ -94,6 +94,7 @@ fn with_annotation(on: &str, name: &str, value: &str) -> Once {
     // Those that mean nothing by themselves.
     let company = match name {
         "auth-response-headers" | "auth-signin" => "sluice.dev/auth-url: 'http://web/', ",
+        "auth-realm" => "sluice.dev/auth-basic: users, ",
         "canary" => "sluice.dev/canary-weight: '10', ",
         "canary-by-header-value" => "sluice.dev/canary: web, sluice.dev/canary-by-header: x-canary, ",
         _ if name.starts_with("canary-") => "sluice.dev/canary: web, ",
@@ -106,7 +107,7 @@ fn with_annotation(on: &str, name: &str, value: &str) -> Once {
         other => panic!("{other}"),
     };
     let text = format!(
-        "apiVersion: v1\nkind: Service\n{}{on_service}\nspec: {{type: LoadBalancer, loadBalancerClass: sluice.dev/edge, \
+        "---\n{USERS}\n---\napiVersion: v1\nkind: Service\n{}{on_service}\nspec: {{type: LoadBalancer, loadBalancerClass: sluice.dev/edge, \
          ports: [{{name: http, port: 80, nodePort: 30080}}]}}\n---\napiVersion: networking.k8s.io/v1\nkind: \
          Ingress\n{}{on_ingress}\nspec: {{ingressClassName: sluice, defaultBackend: {{service: {{name: web, port: \
          {{name: http}}}}}}}}\n",
@@ -124,6 +125,10 @@ fn told(once: &Once) -> String {
     once.problems.iter().map(|problem| format!("{problem}\n")).collect()
 }
 
+/// The Secret that the page names.
+const USERS: &str = "{apiVersion: v1, kind: Secret, type: sluice.dev/htpasswd, metadata: {name: users}, \
+    stringData: {auth: 'bob:$apr1$abcdefgh$h9FWgUz3n9YxylKLlR5SQ/'}}";
+
 const REFUSED: &str = "(until then the object is not served)";
 
 #[test]
@@ -134,7 +139,9 @@ fn every_example_of_an_annotation_is_taken_and_every_wrong_value_refuses() {
         for on in on.split(", ") {
             let good = told(&with_annotation(on, name, example.trim_matches('`')));
             assert!(!good.contains("annotation"), "{name} on {on}: {good}");
-            let wrong = told(&with_annotation(on, name, "?!"));
+            // A prompt may say nearly anything.
+            let bad = if name == "auth-realm" { "\"" } else { "?!" };
+            let wrong = told(&with_annotation(on, name, bad));
             assert!(wrong.contains("is wrong; ") && wrong.contains(REFUSED), "{name} on {on}: {wrong}");
         }
     }

@@ -12,6 +12,8 @@ mod basic_auth;
 mod elsewhere;
 #[path = "filters_ask/forward_auth.rs"]
 mod forward_auth;
+#[path = "filters_ask/of_ingress.rs"]
+mod of_ingress;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -11,6 +11,7 @@ use super::objects::ingress::{Ingress, IngressClass};
 use super::objects::node::Node;
 use super::objects::secret::TlsSecret;
 use super::objects::service::Service;
+use super::objects::users::UserSecret;
 use super::objects::{Kind, Object};
 use super::spec::Access;
 use super::store::{Change, Fault, Feed};
@@ -48,10 +49,17 @@ pub(super) fn inline(texts: &[(String, String)]) -> (Vec<Object>, Vec<Fault>) {
 
 /// Objects as the whole content of every kind.
 pub(super) fn changes(objects: Vec<Object>) -> Vec<Change> {
-    let mut by_kind: BTreeMap<&'static str, Vec<Object>> =
-        [Service::KIND, EndpointSlice::KIND, Node::KIND, Ingress::KIND, IngressClass::KIND, TlsSecret::KIND]
-            .map(|kind| (kind, Vec::new()))
-            .into();
+    let mut by_kind: BTreeMap<&'static str, Vec<Object>> = [
+        Service::FEED,
+        EndpointSlice::FEED,
+        Node::FEED,
+        Ingress::FEED,
+        IngressClass::FEED,
+        TlsSecret::FEED,
+        UserSecret::FEED,
+    ]
+    .map(|kind| (kind, Vec::new()))
+    .into();
     for object in objects {
         by_kind.entry(object.kind()).or_default().push(object);
     }

@@ -16,17 +16,21 @@ pub mod ingress;
 pub mod node;
 pub mod secret;
 pub mod service;
+pub mod users;
 
 use endpoints::EndpointSlice;
 use ingress::{Ingress, IngressClass};
 use node::Node;
 use secret::TlsSecret;
 use service::Service;
+use users::UserSecret;
 
 /// A kind of object we read.
 pub trait Kind: Clone + DeserializeOwned + fmt::Debug + PartialEq + Send + Sync + Sized + 'static {
     /// Its name, as in manifests.
     const KIND: &'static str;
+    /// What tells it from others of that name, of which other objects are read.
+    const FEED: &'static str = Self::KIND;
     /// Its API group; empty for the core.
     const GROUP: &'static str;
     /// Its name in URLs and in roles.
@@ -60,10 +64,12 @@ pub enum Object {
     IngressClass(Seen<IngressClass>),
     /// A certificate and its key.
     Secret(Seen<TlsSecret>),
+    /// Names and passwords.
+    Users(Seen<UserSecret>),
 }
 
 impl Object {
-    /// Its kind's name.
+    /// Its kind, as feeds are called.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Service(_) => Service::KIND,
@@ -71,7 +77,8 @@ impl Object {
             Self::Node(_) => Node::KIND,
             Self::Ingress(_) => Ingress::KIND,
             Self::IngressClass(_) => IngressClass::KIND,
-            Self::Secret(_) => TlsSecret::KIND,
+            Self::Secret(_) => TlsSecret::FEED,
+            Self::Users(_) => UserSecret::FEED,
         }
     }
 
@@ -84,6 +91,7 @@ impl Object {
             Self::Ingress(seen) => &seen.name,
             Self::IngressClass(seen) => &seen.name,
             Self::Secret(seen) => &seen.name,
+            Self::Users(seen) => &seen.name,
         }
     }
 }
@@ -130,7 +138,7 @@ impl<K: Kind> Seen<K> {
         let namespace = if K::NAMESPACED { text("/metadata/namespace") } else { "" };
         let name = ObjectName::new(namespace, text("/metadata/name"));
         let object = K::deserialize(value).map(Arc::new).map_err(|error| match K::SECRET {
-            true => "does not have the form of its kind; data.\"tls.crt\" and data.\"tls.key\" are base64 text".into(),
+            true => "does not have the form of its kind; each value under data is base64 text".into(),
             false => format!("does not have the form of its kind: {error}").into(),
         });
         (Self { name, object }, text("/metadata/resourceVersion").to_owned())

@@ -11,12 +11,13 @@ use super::objects::ingress::{Ingress, IngressClass};
 use super::objects::node::Node;
 use super::objects::secret::TlsSecret;
 use super::objects::service::Service;
+use super::objects::users::UserSecret;
 use super::objects::{Kind, Object, ObjectName, Seen};
 
 /// One stream of changes: all objects of a kind, or those of one namespace.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Feed {
-    /// The kind's name.
+    /// What of: [`Kind::FEED`].
     pub kind: &'static str,
     /// The namespace; `None` = the whole cluster.
     pub namespace: Option<Arc<str>>,
@@ -36,7 +37,7 @@ pub enum Change {
     Apply(Object),
     /// An object is gone.
     Delete {
-        /// Its kind's name.
+        /// What of: [`Kind::FEED`].
         kind: &'static str,
         /// Where it was.
         name: ObjectName,
@@ -72,6 +73,8 @@ pub struct Store {
     pub classes: Table<IngressClass>,
     /// Certificates.
     pub secrets: Table<TlsSecret>,
+    /// Names and passwords.
+    pub users: Table<UserSecret>,
     /// What could not be read at all.
     pub faults: Vec<Fault>,
 }
@@ -87,6 +90,7 @@ impl Store {
             ingresses: Table::default(),
             classes: Table::default(),
             secrets: Table::default(),
+            users: Table::default(),
             faults: Vec::new(),
         }
     }
@@ -106,13 +110,15 @@ impl Store {
             Change::Apply(Object::Ingress(seen)) => self.ingresses.apply(seen),
             Change::Apply(Object::IngressClass(seen)) => self.classes.apply(seen),
             Change::Apply(Object::Secret(seen)) => self.secrets.apply(seen),
+            Change::Apply(Object::Users(seen)) => self.users.apply(seen),
             Change::Delete { kind, name } => match kind {
                 Service::KIND => self.services.delete(&name),
                 EndpointSlice::KIND => self.slices.delete(&name),
                 Node::KIND => self.nodes.delete(&name),
                 Ingress::KIND => self.ingresses.delete(&name),
                 IngressClass::KIND => self.classes.delete(&name),
-                TlsSecret::KIND => self.secrets.delete(&name),
+                TlsSecret::FEED => self.secrets.delete(&name),
+                UserSecret::FEED => self.users.delete(&name),
                 _ => false,
             },
             Change::Faults(faults) => {
@@ -131,6 +137,7 @@ impl Store {
             && self.ingresses.heard(&self.namespaces)
             && self.classes.heard(&self.namespaces)
             && self.secrets.heard(&self.namespaces)
+            && self.users.heard(&self.namespaces)
     }
 
     fn replace(&mut self, feed: &Feed, lists: Lists) -> bool {
@@ -141,7 +148,8 @@ impl Store {
             Node::KIND => self.nodes.replace(namespace, lists.nodes),
             Ingress::KIND => self.ingresses.replace(namespace, lists.ingresses),
             IngressClass::KIND => self.classes.replace(namespace, lists.classes),
-            TlsSecret::KIND => self.secrets.replace(namespace, lists.secrets),
+            TlsSecret::FEED => self.secrets.replace(namespace, lists.secrets),
+            UserSecret::FEED => self.users.replace(namespace, lists.users),
             _ => false,
         }
     }
@@ -160,6 +168,7 @@ struct Lists {
     ingresses: Vec<Seen<Ingress>>,
     classes: Vec<Seen<IngressClass>>,
     secrets: Vec<Seen<TlsSecret>>,
+    users: Vec<Seen<UserSecret>>,
 }
 
 impl Lists {
@@ -171,6 +180,7 @@ impl Lists {
             Object::Ingress(seen) => self.ingresses.push(seen),
             Object::IngressClass(seen) => self.classes.push(seen),
             Object::Secret(seen) => self.secrets.push(seen),
+            Object::Users(seen) => self.users.push(seen),
         }
     }
 }

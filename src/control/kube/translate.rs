@@ -145,6 +145,7 @@ impl<'a> Draft<'a> {
         all(self, &store.ingresses);
         all(self, &store.classes);
         all(self, &store.secrets);
+        all(self, &store.users);
         for fault in &store.faults {
             let origin = Origin::new(self.spec.name.clone(), fault.place.as_str());
             self.problem(&origin, fault.reason.as_str());

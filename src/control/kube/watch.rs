@@ -22,6 +22,7 @@ use super::objects::ingress::{Ingress, IngressClass};
 use super::objects::node::Node;
 use super::objects::secret::TlsSecret;
 use super::objects::service::Service;
+use super::objects::users::UserSecret;
 use super::spec::{Access, ClusterSpec};
 use super::status::{Statuses, write};
 use super::store::{Change, Feed};
@@ -117,6 +118,7 @@ async fn serve(
     feeds.start::<Ingress>();
     feeds.start::<IngressClass>();
     feeds.start::<TlsSecret>();
+    feeds.start::<UserSecret>();
     tasks.spawn(write::write(client.clone(), statuses.clone()));
     let mut failing_since: Option<Instant> = None;
     loop {
@@ -168,7 +170,7 @@ impl Feeds<'_> {
     }
 
     fn spawn<K: Kind>(&mut self, api: Api<Watched<K>>, namespace: Option<Arc<str>>) {
-        let feed = Feed { kind: K::KIND, namespace };
+        let feed = Feed { kind: K::FEED, namespace };
         self.standing.add(&feed);
         let (changes, standing) = (self.changes.clone(), self.standing.clone());
         self.tasks.spawn(feed::follow(api, feed, changes, standing, self.server.clone()));

@@ -9,6 +9,7 @@ use crate::control::kube::objects::ingress::{Ingress, IngressClass};
 use crate::control::kube::objects::node::Node;
 use crate::control::kube::objects::secret::{TLS, TlsSecret};
 use crate::control::kube::objects::service::Service;
+use crate::control::kube::objects::users::{HTPASSWD, UserSecret};
 use crate::control::kube::objects::{Kind, Object, Seen};
 use crate::control::kube::store::Fault;
 
@@ -102,9 +103,11 @@ fn object(kind: &str, group: Option<&str>, mut value: Value) -> Option<Object> {
         Node::KIND if is_of(Node::GROUP) => Some(read::<Node>(&mut value)),
         Ingress::KIND if is_of(Ingress::GROUP) => Some(read::<Ingress>(&mut value)),
         IngressClass::KIND if is_of(IngressClass::GROUP) => Some(read::<IngressClass>(&mut value)),
-        TlsSecret::KIND if is_of(TlsSecret::GROUP) && value.get("type").and_then(Value::as_str) == Some(TLS) => {
-            Some(read::<TlsSecret>(&mut value))
-        }
+        TlsSecret::KIND if is_of(TlsSecret::GROUP) => match value.get("type").and_then(Value::as_str) {
+            Some(TLS) => Some(read::<TlsSecret>(&mut value)),
+            Some(HTPASSWD) => Some(read::<UserSecret>(&mut value)),
+            _ => None,
+        },
         _ => None,
     }
 }

@@ -56,7 +56,7 @@ fn all_is_heard_when_each_kind_was_heard_in_each_namespace() {
     for kind in ["Node", "IngressClass"] {
         store.apply(replace(kind, None, Vec::new()));
     }
-    for kind in ["Service", "EndpointSlice", "Ingress", "Secret"] {
+    for kind in ["Service", "EndpointSlice", "Ingress", "Secret", "Secret of users"] {
         assert!(!store.heard_all());
         store.apply(replace(kind, Some("a"), Vec::new()));
         store.apply(replace(kind, Some("b"), Vec::new()));

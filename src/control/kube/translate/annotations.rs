@@ -63,6 +63,10 @@ pub struct Wishes {
     pub rewrite_path: Option<PathEdit>,
     /// `auth-url`, `auth-signin`, `auth-response-headers`.
     pub auth: AuthWishes,
+    /// `auth-basic`: the name of the Secret that says who may pass.
+    pub users: Option<Arc<str>>,
+    /// `auth-realm`.
+    pub realm: Option<Arc<str>>,
     /// `canary` and its kin.
     pub canary: CanaryWishes,
     /// `compress`.
@@ -204,7 +208,8 @@ const KNOWN: &[(&str, Served, bool)] = &[
     ("accept-proxy-protocol", Served::Services, true),
     ("address", Served::Both, true),
     ("allow-source-ranges", Served::Both, true),
-    ("auth-basic", Served::NotYet, true),
+    ("auth-basic", Served::Ingresses, true),
+    ("auth-realm", Served::Ingresses, true),
     ("auth-response-headers", Served::Ingresses, true),
     ("auth-signin", Served::Ingresses, true),
     ("auth-url", Served::Ingresses, true),
@@ -285,14 +290,19 @@ impl Reader {
     fn check_company(&mut self) {
         let AuthWishes { url, sign_in, headers } = &self.wishes.auth;
         let is_half = url.is_none() && (sign_in.is_some() || !headers.is_empty());
+        let is_bare = self.wishes.realm.is_some() && self.wishes.users.is_none();
         let CanaryWishes { to, permille, header, value, cookie } = &self.wishes.canary;
         let says = permille.is_some() || header.is_some() || cookie.is_some();
         let is_idle = to.is_some() && !says;
         let is_lost = (to.is_none() && says) || (value.is_some() && header.is_none());
         // A complaint about a wrong value is enough.
         if is_half && !self.complaints.iter().any(|complaint| complaint.refuses) {
-            let right = format!("{OURS}auth-url says who is asked; add it, or take off what else begins with auth-");
-            self.complain(right, true);
+            let right = "auth-url says who is asked; add it, or take off auth-signin and auth-response-headers";
+            self.complain(format!("{OURS}{right}"), true);
+        }
+        if is_bare && !self.complaints.iter().any(|complaint| complaint.refuses) {
+            let right = "auth-basic names the Secret that says who may pass; add it, or take off auth-realm";
+            self.complain(format!("{OURS}{right}"), true);
         }
         if is_idle || is_lost {
             let right = "canary needs canary-weight, canary-by-header or canary-by-cookie, and these need it";
@@ -329,6 +339,8 @@ impl Reader {
             "accept-proxy-protocol" => wishes.proxies = values::ranges(value)?,
             "address" => wishes.address = Some(values::address(value)?),
             "allow-source-ranges" => wishes.allow = values::ranges(value)?,
+            "auth-basic" => wishes.users = Some(ask::secret(value)?),
+            "auth-realm" => wishes.realm = Some(crate::control::ask::realm(value)?),
             "auth-response-headers" => wishes.auth.headers = ask::names(value)?,
             "auth-signin" => wishes.auth.sign_in = Some(crate::control::ask::sign_in(value)?),
             "auth-url" => wishes.auth.url = Some(ask::url(value)?),

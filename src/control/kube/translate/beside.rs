@@ -1,4 +1,5 @@
-//! Pure. Services that an Ingress names beside its own backends: who is asked, the canary, the mirror.
+//! Pure. What an Ingress names beside its own backends: the Secret of those who may pass, the Services of who is asked,
+//! the canary and the mirror.
 //!
 //! A Service of another namespace may be asked only where it says so itself (`sluice.dev/shared`): what it answers is
 //! passed on, and its owner did not ask for that. Whoever asks for a guard that cannot be had is not served; a canary or
@@ -12,9 +13,11 @@ use std::sync::Arc;
 use crate::control::ask;
 use crate::control::kube::objects::ObjectName;
 use crate::control::kube::objects::service::ServicePort;
+use crate::control::kube::objects::users::{HTPASSWD, UserSecret};
 use crate::model::intent::PoolName;
-use crate::model::intent::filter::{Canary, Filters, ForwardAuth, Mirror};
+use crate::model::intent::filter::{BasicAuth, Canary, Filters, ForwardAuth, Mirror};
 use crate::model::problem::Origin;
+use crate::model::secret::Secret;
 
 use super::Draft;
 use super::annotations::{Named, PoolWishes, Wishes};
@@ -30,9 +33,16 @@ pub(super) fn filters(
     origin: &Origin,
 ) -> Result<Option<Arc<Filters>>, ()> {
     let mut filters = wishes.filters().map(Arc::unwrap_or_clone).unwrap_or_default();
+    let until = "(until then the object is not served)";
+    if let Some(secret) = &wishes.users {
+        let users = users(draft, &ObjectName::new(name.namespace.clone(), secret.clone())).map_err(|wrong| {
+            draft.problem(origin, format!("annotation sluice.dev/auth-basic: {wrong} {until}"));
+        })?;
+        let realm = wishes.realm.clone().unwrap_or_else(|| ask::REALM.into());
+        filters.basic_auth = Some(BasicAuth { realm, users, pass_on: true });
+    }
     if let Some((named, path)) = &wishes.auth.url {
         let pool = pool(draft, named, name, None).map_err(|wrong| {
-            let until = "(until then the object is not served)";
             draft.problem(origin, format!("annotation sluice.dev/auth-url: {wrong} {until}"));
         })?;
         filters.forward_auth = Some(ForwardAuth {
@@ -65,6 +75,19 @@ pub(super) fn filters(
         }
     }
     Ok((!filters.is_empty()).then(|| Arc::new(filters)))
+}
+
+/// The lines of a Secret. Unlike with certificates, what it held before is not good for longer: whoever was struck off
+/// may not pass.
+fn users(draft: &Draft<'_>, name: &ObjectName) -> Result<Secret, String> {
+    let object = draft.origin::<UserSecret>(name).object;
+    let Some(secret) = draft.store.users.find(name) else {
+        let make = format!("kubectl -n {} create secret generic {} --type={HTPASSWD}", name.namespace, name.name);
+        return Err(format!(
+            "{object} is not there as a Secret of type {HTPASSWD}; make it with {make} --from-file=auth=FILE"
+        ));
+    };
+    secret.users.clone().map_err(|wrong| format!("{object} {wrong}"))
 }
 
 /// The pool of a Service that is named, for who wishes other things of it than its Service does (`extra`).

@@ -115,7 +115,7 @@ pub(super) async fn follow<K: Kind>(
                 standing.good(&feed);
             }
         };
-        tracing::debug!(kind = K::KIND, ?failure, "watch failed");
+        tracing::debug!(kind = K::FEED, ?failure, "watch failed");
         standing.failed(&feed, failure);
         let pause = backoff.next().unwrap_or(PAUSE).min(PAUSE);
         tokio::select! {
@@ -146,7 +146,7 @@ impl Gather {
                 return Some(Change::Replace { feed: self.feed.clone(), objects });
             }
             Event::Apply(object) => return Some(Change::Apply(K::object(object.seen))),
-            Event::Delete(object) => return Some(Change::Delete { kind: K::KIND, name: object.seen.name }),
+            Event::Delete(object) => return Some(Change::Delete { kind: K::FEED, name: object.seen.name }),
         }
         None
     }

@@ -77,6 +77,14 @@ pub(super) fn named(value: &str) -> Result<Named, String> {
     Ok(Named { service: service.into(), namespace: None, port: port.map(Arc::from) })
 }
 
+/// The name of a Secret of the same namespace: letters and digits with dots and dashes between (RFC 1123).
+pub(super) fn secret(value: &str) -> Result<Arc<str>, String> {
+    match value.len() <= 253 && value.split('.').all(is_name) {
+        true => Ok(value.into()),
+        false => Err("it is the name of a Secret of the same namespace, like users".to_owned()),
+    }
+}
+
 /// Whether it is the name of an object or of a port (RFC 1123).
 fn is_name(text: &str) -> bool {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -140,6 +148,8 @@ mod tests {
             assert!(url(bad).is_err(), "{bad}");
         }
         assert_eq!(super::named("web:http"), Ok(named("web", None, Some("http"))));
+        assert_eq!(secret("users.v2"), Ok("users.v2".into()));
+        assert!(secret("other/users").is_err() && secret("").is_err() && secret("a..b").is_err());
         assert!(super::named("other/web").is_err() && super::named("").is_err() && super::named("web:").is_err());
         assert_eq!((weight("10"), weight("0.5%")), (Ok(100), Ok(5)));
         assert!(weight("101").is_err() && names("a, b c").is_err());
