@@ -102,6 +102,8 @@ struct Worker {
     encoders: Rc<()>,
     /// What mirrors have under way.
     mirrors: Rc<http::Mirrors>,
+    /// How often clients' certificates were refused lately.
+    refused: tls::Refused,
     /// Wakes at each publication.
     published: Notify,
     draws: Cell<u64>,
@@ -120,6 +122,7 @@ impl Worker {
             passwords: scarce.passwords,
             encoders: Rc::default(),
             mirrors: Rc::default(),
+            refused: tls::Refused::default(),
             published: Notify::new(),
             draws: Cell::new(seed),
             busy: Rc::new(()),

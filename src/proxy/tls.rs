@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{Connection, Worker, announce, http, limit};
 use crate::model::intent::tls::Tell;
@@ -23,8 +23,10 @@ use crate::model::tls::{Clients, Identity, Names};
 
 mod client;
 mod name;
+mod refused;
 
 pub(super) use client::is_ours as is_client_field;
+pub(super) use refused::Refused;
 
 /// The alert for a name that nobody here answers to: fatal, `unrecognized_name` (RFC 6066 §3). Before the first message
 /// of a server, alerts are in the clear.
@@ -53,12 +55,18 @@ pub(super) async fn serve(worker: Rc<Worker>, connection: Connection, stream: Tc
                 };
                 return http::serve(worker, connection, stream, Some(tls)).await;
             }
-            Err(error) => error.to_string(),
+            Err(error) => io::Error::new(io::ErrorKind::InvalidData, error),
         },
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("it took longer than {limit:?}"),
+        Ok(Err(error)) => error,
+        Err(_) => io::Error::other(format!("it took longer than {limit:?}")),
     };
-    debug!(listener = %connection.key, client = %connection.peer, %error, "TLS handshake failed");
+    let (listener, client) = (connection.key, connection.peer);
+    let told = refused::is_refusal(&error).then(|| worker.refused.may_tell(worker.epoch.elapsed())).flatten();
+    match told {
+        Some(0) => warn!(%listener, %client, %error, "a client's certificate is refused"),
+        Some(unsaid) => warn!(%listener, %client, %error, unsaid, "clients' certificates are refused"),
+        None => debug!(%listener, %client, %error, "TLS handshake failed"),
+    }
     connection.admitted.end(Outcome::TlsFailed);
 }
 
