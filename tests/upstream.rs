@@ -25,8 +25,9 @@ use client::{ask, connect, get, post, site};
 use h2::Reason;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Response, StatusCode};
-use sluice::model::intent::{ProxyVersion, Speech};
-use support::asked::web;
+use sluice::model::intent::filter::Mirror;
+use sluice::model::intent::{Filters, PoolName, ProxyVersion, Speech};
+use support::asked::{pool, web};
 use support::peer::{answer, ok};
 use support::{Asked, Peer, Reply, Sluice, Wire, eventually, soon};
 use tokio::sync::{Barrier, Notify};
@@ -283,6 +284,52 @@ async fn what_one_backend_refuses_another_takes_and_nobody_is_blamed() {
     let alone = Sluice::start(site(&[full.address], Speech::H2C)).await;
     let answer = ask(&connect(&alone).await, post("/"), Some(b"x")).await.unwrap();
     assert_eq!(answer, (StatusCode::SERVICE_UNAVAILABLE, "503 the backend takes no more requests now\n".into()));
+}
+
+#[tokio::test]
+async fn a_copy_for_a_mirror_is_sent_whole_or_not_again() {
+    let (main, shadow) = (Peer::named("main").await, Backend::frames(refusing(1)).await);
+    let mirror = Mirror { pool: PoolName::new("shadow"), permille: 1000, max_body: 1000 };
+    let filters = Filters { mirror: Some(mirror), ..Filters::default() };
+    let mut shadows = pool(&[shadow.address]);
+    shadows.speech = Speech::H2C;
+    let asked = Asked::site(&[main.address]).pool("shadow", shadows);
+    let asked = asked.change_listener(web(), |listener| listener.routes[0].filters = Some(Arc::new(filters)));
+    let sluice = Sluice::start(asked).await;
+    let mut client = Wire::to(sluice.address(web()).await).await;
+    let answer = client.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nprecious").await;
+    assert_eq!(answer.text(), "main");
+    let mirrors = || sluice.pool("shadow").mirrors();
+    eventually("it to be refused", || (mirrors() != [0, 0, 0]).then_some(())).await;
+    assert_eq!(mirrors(), [0, 1, 0], "an empty copy would have been answered");
+}
+
+#[tokio::test]
+async fn who_waits_to_switch_protocols_is_told_when_the_pool_speaks_http2_by_then() {
+    let go = Arc::new(Notify::new());
+    let held = go.clone();
+    let peer = Peer::serving(move |mut wire| {
+        let held = held.clone();
+        async move {
+            wire.head().await.unwrap();
+            held.notified().await;
+            wire.send(answer("200 OK", "first")).await;
+        }
+    })
+    .await;
+    let asked = |speech| site(&[peer.address], speech).change_pool("site", |pool| pool.max_connections = 1);
+    let sluice = Sluice::start(asked(Speech::default())).await;
+    let address = sluice.address(web()).await;
+    let (mut first, mut second) = (Wire::to(address).await, Wire::to(address).await);
+    first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    eventually("the first to be served", || (peer.connections() == 1).then_some(())).await;
+    second.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+    eventually("the second to wait", || (sluice.pool("site").queue().length() == 1).then_some(())).await;
+    assert_eq!(sluice.publish(&asked(Speech::H2C).into()), []);
+    go.notify_one();
+    assert_eq!(first.message().await.unwrap().text(), "first");
+    let answer = second.message().await.unwrap();
+    assert_eq!(answer.text(), "502 the backend speaks HTTP/2, which cannot switch protocols\n");
 }
 
 #[tokio::test]

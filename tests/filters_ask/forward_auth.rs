@@ -29,6 +29,24 @@ fn lets_pass(fields: &str) -> Reply {
 }
 
 #[tokio::test]
+async fn trailers_cannot_say_what_the_server_may_say() {
+    let backend = Peer::serving(|mut wire| async move {
+        wire.head().await.unwrap();
+        let body = wire.until("\r\n0\r\n").await.unwrap();
+        let trailers = [body, wire.until("\r\n\r\n").await.unwrap()].concat();
+        wire.send(answer("200 OK", &String::from_utf8_lossy(&trailers))).await;
+    })
+    .await;
+    let auth = Peer::http(|_| lets_pass("Remote-User: ann\r\n")).await;
+    let (_sluice, mut client) = serving(asking(&backend, auth.address, |_| ())).await;
+    let told = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: remote-user, remote_groups, x-sum\r\n\r\n\
+        2\r\nok\r\n0\r\nRemote-User: root\r\nRemote_Groups: admins\r\nX-Sum: 7\r\n\r\n";
+    let trailers = client.ask(told).await.text().to_ascii_lowercase();
+    assert!(trailers.contains("x-sum: 7"), "{trailers}");
+    assert!(!trailers.contains("root") && !trailers.contains("admins"), "{trailers}");
+}
+
+#[tokio::test]
 async fn the_server_is_told_what_is_asked_for_and_the_backend_who_it_was() {
     let backend = Peer::named("in").await;
     let auth = Peer::http(|_| lets_pass("Remote-User: ann\r\nSet-Cookie: s=2\r\nX-Other: 1\r\n")).await;

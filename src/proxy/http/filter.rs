@@ -44,6 +44,7 @@ mod rate;
 pub(super) mod redirect;
 mod rewrite;
 
+pub(super) use forward_auth::take_away;
 pub(super) use mirror::Copying;
 pub(in crate::proxy) use mirror::Mirrors;
 
@@ -146,6 +147,9 @@ impl Filtering<'_> {
         let (mut request, upgrade) = prepare(self.session, parts, incoming, fields);
         tell(self.session, request.headers_mut(), self.asker);
         granted.give(&mut request);
+        if self.plan.asked.forward_auth.is_some() {
+            request.body_mut().withhold(&self.plan.asked);
+        }
         if let Err(refusal) = rewrite::edit(self, &mut request) {
             return own(refusal, underway);
         }

@@ -102,6 +102,9 @@ impl Failure {
     }
 }
 
+/// Why a request for another protocol has no answer.
+const NO_UPGRADE: &str = "the backend speaks HTTP/2, which cannot switch protocols";
+
 /// An answer that says that it is none, kept while another backend is asked.
 struct Spare {
     pool: Arc<PoolPlan>,
@@ -142,7 +145,7 @@ pub(super) async fn forward(
     underway.pool = Some(pool.state.clone());
     let shares = pool.speech.as_ref().is_some_and(|speech| speech.http2());
     if shares && upgrade.is_some() {
-        return Err((StatusCode::BAD_GATEWAY, "the backend speaks HTTP/2, which cannot switch protocols", underway));
+        return Err((StatusCode::BAD_GATEWAY, NO_UPGRADE, underway));
     }
     let is_whole = request.body().is_none();
     let reach = if is_whole { Reach::of(request.method()) } else { Reach::Nowhere };
@@ -190,6 +193,15 @@ pub(super) async fn forward(
         // Time in the queue is not the backend's, nor is another's.
         let is_late = is_again || pool.intent.max_connections > 0;
         let started = if is_late { Instant::now() } else { underway.started() };
+        // While the request waited its pool may have become another, which speaks otherwise.
+        if pool.speech.as_ref().is_some_and(|speech| speech.http2()) {
+            if upgrade.is_some() {
+                return Err((StatusCode::BAD_GATEWAY, NO_UPGRADE, underway));
+            }
+            if is_plain {
+                return Err((StatusCode::SERVICE_UNAVAILABLE, "the pool began to speak HTTP/2 meanwhile", underway));
+            }
+        }
         let backend = &pool.backends[picked.index];
         let tries = Attempt { session, pool: &pool, backend, started, kept };
         let sent = match (load, kept.plain) {

@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::body::Limit;
 use super::upload::Upload;
+use crate::model::intent::Filters;
 
 /// The most that is kept of one body, in bytes.
 const KEEP: usize = 64 * 1024;
@@ -30,6 +32,8 @@ pub(super) struct Rewind {
     pub(super) limit: Option<Limit>,
     /// How it comes.
     pub(super) upload: Rc<Upload>,
+    /// What its trailers may not say.
+    pub(super) withheld: Option<Arc<Filters>>,
     tape: Rc<Tape>,
 }
 
@@ -69,7 +73,7 @@ impl Rewind {
             client_broke: Cell::new(false),
             turn: Cell::new(0),
         });
-        (Self { limit, upload, tape: tape.clone() }, Reader { tape, turn: 0, next: 0 })
+        (Self { limit, upload, withheld: None, tape: tape.clone() }, Reader { tape, turn: 0, next: 0 })
     }
 
     /// The body from its beginning again; `None` when too much of it is gone, or the client broke off.

@@ -13,11 +13,12 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::CONTENT_TYPE;
 
 use super::length;
+use crate::model::intent::Filters;
 use crate::model::live::{BackendState, ListenerState};
 use crate::net::relay::{Pace, Side};
 use crate::net::wheel::{self, Watch};
 use crate::proxy::http::fields::clean_trailers;
-use crate::proxy::http::filter::Copying;
+use crate::proxy::http::filter::{Copying, take_away};
 use crate::proxy::http::rewind::{self, Rewind};
 use crate::proxy::http::session::Session;
 use crate::proxy::http::upload::Upload;
@@ -43,6 +44,8 @@ struct Flow {
     /// Hears it too.
     copying: Option<Box<Copying>>,
     limit: Option<Limit>,
+    /// Whose fields of forward auth its trailers may not have.
+    withheld: Option<Arc<Filters>>,
 }
 
 /// How large a body may be.
@@ -134,7 +137,7 @@ impl Flow {
         session.upload(flows.clone());
         let listener = session.listener.clone();
         let pace = session.speed.as_ref().map(Speed::pace);
-        Self { source, listener, backend: None, upload, watch: None, flows, pace, limit: None, copying: None }
+        Self { source, listener, backend: None, upload, watch: None, flows, pace, limit: None, copying: None, withheld: None }
     }
 }
 
@@ -167,6 +170,7 @@ impl RequestBody {
     pub(in crate::proxy::http) fn again(rewind: &Rewind, session: &Session) -> Option<Self> {
         let mut flow = Flow::of(Source::Kept(rewind.again()?), rewind.upload.clone(), session);
         flow.limit = rewind.limit.clone();
+        flow.withheld = rewind.withheld.clone();
         Some(Self { flow: Some(flow), kept: None })
     }
 
@@ -175,8 +179,9 @@ impl RequestBody {
         let flow = self.flow.as_mut()?;
         match std::mem::replace(&mut flow.source, Source::Nothing) {
             Source::Client(incoming) => {
-                let (rewind, reader) = Rewind::of(incoming, flow.limit.clone(), flow.upload.clone());
+                let (mut rewind, reader) = Rewind::of(incoming, flow.limit.clone(), flow.upload.clone());
                 flow.source = Source::Kept(reader);
+                rewind.withheld = flow.withheld.clone();
                 Some(rewind)
             }
             other => {
@@ -196,6 +201,13 @@ impl RequestBody {
         let over: Rc<Cell<bool>> = Rc::default();
         self.flow.as_mut()?.limit = Some(Limit { left: most, over: over.clone() });
         Some(over)
+    }
+
+    /// Keeps from its trailers what forward auth may say of the client: a backend might merge them into its fields.
+    pub(in crate::proxy::http) fn withhold(&mut self, filters: &Arc<Filters>) {
+        if let Some(flow) = &mut self.flow {
+            flow.withheld = Some(filters.clone());
+        }
     }
 
     /// Says to which backend it goes, to be counted there.
@@ -229,6 +241,9 @@ impl Body for RequestBody {
         if let Some(Ok((frame, is_new))) = &mut frame {
             if let Some(trailers) = frame.trailers_mut() {
                 clean_trailers(trailers);
+                if let Some(asked) = flow.withheld.as_ref().and_then(|filters| filters.forward_auth.as_ref()) {
+                    take_away(asked, trailers);
+                }
             }
             let bytes = length(frame);
             if flow.limit.as_mut().is_some_and(|limit| !limit.takes(bytes)) {

@@ -7,7 +7,7 @@ use super::{Filtering, Wanted};
 use crate::proxy::http::body::ResponseBody;
 
 /// What a backend says of a body that nobody gets.
-static OF_BODY: [HeaderName; 9] = [
+static OF_BODY: [HeaderName; 13] = [
     header::ACCEPT_RANGES,
     header::CONTENT_DISPOSITION,
     header::CONTENT_ENCODING,
@@ -17,6 +17,11 @@ static OF_BODY: [HeaderName; 9] = [
     header::ETAG,
     header::LAST_MODIFIED,
     header::TRAILER,
+    // Of its bytes (RFC 9530, and what was there before).
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("repr-digest"),
 ];
 
 /// The answer, or the page for its status.

@@ -123,7 +123,7 @@ impl Granted {
 }
 
 /// Drops what the client sent by the names of granted fields, in any spelling that a backend could take for them.
-fn take_away(asked: &ForwardAuth, headers: &mut HeaderMap) {
+pub(in crate::proxy::http) fn take_away(asked: &ForwardAuth, headers: &mut HeaderMap) {
     let wrong = |name: &HeaderName| asked.headers.iter().any(|granted| is_spelling(name.as_str(), granted));
     let wrong: Vec<HeaderName> = headers.keys().filter(|name| wrong(name)).cloned().collect();
     for name in wrong {

@@ -79,6 +79,10 @@ impl<'a> Attempt<'a> {
         if let Some(speech) = pool.speech.as_ref().filter(|speech| speech.http2()) {
             return self.send_shared(speech, request).await;
         }
+        if let Some(body) = kept.body {
+            // Kept for HTTP/2, which the pool spoke when the request came.
+            body.forget();
+        }
         request.body_mut().goes_to(&backend.state);
         let shelf = session.shelf(pool, backend.address);
         while let Some(mut connection) = shelf.take() {

@@ -54,8 +54,11 @@ impl<'r> Kept<'r> {
     /// The request from its beginning, as for HTTP/1.1.
     fn again(&self, session: &Session) -> Option<Request<RequestBody>> {
         let mut request: Request<RequestBody> = self.replay?.request();
-        if let Some(body) = self.body {
-            *request.body_mut() = RequestBody::again(body, session)?;
+        match self.body {
+            Some(body) => *request.body_mut() = RequestBody::again(body, session)?,
+            // A body that was not kept is gone: that of a mirror's copy, or of a pool that spoke otherwise before.
+            None if !self.is_whole => return None,
+            None => {}
         }
         Some(request)
     }
