@@ -16,6 +16,7 @@ use crate::model::intent::{Intent, PoolName};
 use crate::model::problem::Origin;
 
 mod cluster;
+mod idle;
 mod listener;
 mod overlap;
 mod pool;
@@ -131,6 +132,7 @@ impl Door<'_> {
         self.settle_pools(&mut fragment);
         self.tell_overlaps(&process, &fragment);
         self.tell_circles(&fragment);
+        self.tell_idle_routes(&fragment);
         Loaded { process, clusters, fragment, places: std::mem::take(&mut self.places) }
     }
 

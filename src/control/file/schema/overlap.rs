@@ -34,15 +34,6 @@ impl Door<'_> {
                 let right = "name another scheme, host, port or path, or a pool in its place";
                 self.faults.add(at, format!("{}: {wrong}; {right}", route.origin.object));
             }
-            let is_unreached =
-                |route: &&Route| route.action.beyond().is_some() && listener.http.trusted_proxies.is_empty();
-            for route in listener.routes.iter().filter(is_unreached) {
-                let at = self.places.get(&route.origin).copied().unwrap_or_default();
-                let wrong = "its redirect sends all clients away, so nobody reaches its pool";
-                let right =
-                    "name the proxies that may say who came over https in trusted_proxies, or leave the pool out";
-                self.faults.add(at, format!("{}: {wrong}; {right}", route.origin.object));
-            }
         }
     }
 }

@@ -105,6 +105,7 @@ impl Door<'_> {
             let words = [("try", WhenDown::Try), ("refuse", WhenDown::Refuse)];
             pool.when_down = self.faults.choice(node, &words, &[]).unwrap_or_default();
         }
+        self.tell_idle_pool(&keys, pool);
         match keys.find("backends") {
             Some(node) => (pool.backends, pool.names) = self.backends(node),
             None => {

@@ -20,7 +20,7 @@ impl Door<'_> {
         let is_http = matches!(protocol, Protocol::Http | Protocol::Https);
         if let Some(node) = keys.find("timeouts") {
             if is_http {
-                self.client_times(node, &mut limits);
+                self.client_times(node, protocol, &mut limits);
             } else {
                 let right = "write timeouts: at the pool";
                 self.faults.wrong(node, format_args!("is for http and https; this listener is {protocol}: {right}"));
@@ -37,7 +37,7 @@ impl Door<'_> {
         limits
     }
 
-    fn client_times(&mut self, node: &Node, limits: &mut ClientLimits) {
+    fn client_times(&mut self, node: &Node, protocol: Protocol, limits: &mut ClientLimits) {
         let ClientLimits { handshake, head, body, stall, keep_alive, requests: _ } = limits;
         let known =
             [("handshake", handshake), ("head", head), ("body", body), ("stall", stall), ("keep_alive", keep_alive)];
@@ -47,5 +47,6 @@ impl Door<'_> {
                 *into = time;
             }
         }
+        self.tell_idle_times(keys.find("handshake"), protocol, limits);
     }
 }

@@ -118,6 +118,7 @@ impl Door<'_> {
         let asked = Hsts { max_age, subdomains, preload };
         if let Err(error) = hsts::check(&asked) {
             self.faults.wrong(node, error);
+            return None;
         }
         Some(asked)
     }

@@ -13,7 +13,7 @@ fn every_time_arrives_where_it_belongs() {
     let limits = |rest: &str| loaded(&listener(rest)).fragment.listeners[&key].limits.client;
     assert_eq!(limits("protocol: http"), ClientLimits::default());
     let second = Duration::from_secs(1);
-    let all = "protocol: http, requests_per_connection: 6, \
+    let all = "protocol: https, certificates: [{cert: a.crt, key: a.key}], requests_per_connection: 6, \
                timeouts: {handshake: 1s, head: 2s, body: 3s, stall: 4s, keep_alive: 5m}";
     let expected = ClientLimits {
         handshake: second,
@@ -36,6 +36,7 @@ fn mistakes_are_told_with_the_remedy() {
     for (rest, said) in [
         ("protocol: tcp, timeouts: {head: 2s}", "this listener is tcp: write timeouts: at the pool"),
         ("protocol: tcp, requests_per_connection: 5", "is for http and https; this listener is tcp: leave it out"),
+        ("protocol: http, timeouts: {handshake: 2s}", "timeouts.handshake: is for https; this listener is http"),
         ("protocol: http, timeouts: {heads: 2s}", "did you mean \"head\"?"),
         ("protocol: http, timeouts: {head: 100ms}", "timeouts.head: is \"100ms\"; write a time with its unit, from 1s"),
         ("protocol: http, timeouts: 5s", "timeouts: is \"5s\"; write keys: handshake, head, body, stall, keep_alive"),

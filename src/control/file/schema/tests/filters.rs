@@ -7,6 +7,7 @@ listeners:
   web:
     bind: 127.0.0.1:8080
     protocol: http
+    trusted_proxies: [10.0.0.0/8]
     routes:
       - host: shop.example.test
         path: /api
@@ -99,6 +100,7 @@ fn every_mistake_in_a_filter_has_its_place_and_remedy() {
         ("pool: p, cors: app.example.test", "cors: \"app.example.test\" is not an origin; write one like https://"),
         ("pool: p, cors: {origins: \"*\", credentials: true}", "cors: credentials for the origin * would open"),
         ("pool: p, cors: {origins: \"*\", methods: [\"P T\"]}", "cors: \"P T\" is not the name of a method"),
+        ("pool: p, hsts: 1d", "hsts is said over https only, and nobody comes to this listener so; leave it out, or"),
         ("pool: p, hsts: yes please", "hsts: is \"yes please\"; write a time with its unit"),
         ("pool: p, hsts: {max_age: 1d, preload: true}", "hsts: asks for preload, which takes subdomains"),
         ("pool: p, rewrite_path: {whole: /x, regex: y, to: z}", "rewrite_path: is not an edit; write /v2,"),

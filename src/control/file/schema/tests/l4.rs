@@ -225,6 +225,13 @@ fn mistakes_have_place_key_and_remedy() {
         (with_pool("retry_budget: 101%"), "f.yaml:2:46", "from 0% to 100%"),
         (with_pool("retry_on: 503"), "f.yaml:2:42", "a list of statuses like [502, 503, 504]"),
         (with_pool("retry_on: [503, 200]"), "f.yaml:2:48", "is 200; write some of 404, 408"),
+        (
+            with_pool("retries: 0, retry_on: [503]"),
+            "f.yaml:2:54",
+            "retry_on: is for what is asked again, and retries: 0",
+        ),
+        (with_pool("retries: 0, retry_budget: none"), "f.yaml:2:58", "retry_budget: is for what is asked again"),
+        (with_pool("queue: {length: 10}"), "f.yaml:2:39", "nobody waits where max_connections sets no limit; add"),
         (with_pool("ejection: {on: [slow]}"), "f.yaml:2:48", "write connect, broken, timeout or 5xx"),
         (with_pool("ejection: {on: []}"), "f.yaml:2:47", "is empty, so nothing is left out"),
         (with_pool("sticky: {source: 2d}"), "f.yaml:2:49", "from 1s to 1d"),
