@@ -5,7 +5,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use instant_acme::{
@@ -50,12 +50,15 @@ pub(super) struct Remote {
     /// One account is made at a time: two orders must not make one each.
     accounts: Mutex<()>,
     places: Semaphore,
+    /// When this process began to order.
+    began: SystemTime,
 }
 
 impl Remote {
     /// Those that are asked with the accounts in `dir`, and answered by `live`.
     pub(super) fn new(dir: StateDir, live: Arc<AcmeState>) -> Self {
-        Self { dir, live, accounts: Mutex::new(()), places: Semaphore::new(AT_ONCE) }
+        let (accounts, places) = (Mutex::new(()), Semaphore::new(AT_ONCE));
+        Self { dir, live, accounts, places, began: SystemTime::now() }
     }
 
     /// The account of an order: the one that is kept, else a new one.
@@ -137,6 +140,21 @@ impl Remote {
         Ok(format!("{}{chain}", key.serialize_pem()))
     }
 
+    /// Notes for the next process how an order ended.
+    async fn note(&self, order: &Order, is_issued: bool, was_refused: bool) {
+        let (dir, asked) = (self.dir.clone(), order.clone());
+        let noted = aside(move || {
+            match (is_issued, was_refused) {
+                (true, _) => dir.forget_refusal(&asked),
+                (false, true) => dir.note_refusal(&asked),
+                (false, false) => {}
+            }
+            Ok(())
+        });
+        // Without it the next process only asks sooner.
+        let _ = noted.await;
+    }
+
     /// Keeps what was issued. A disk that fails costs no certificate, only the next start a new order.
     async fn keep(&self, order: &Order, pem: String) {
         let (dir, asked) = (self.dir.clone(), order.clone());
@@ -153,9 +171,13 @@ impl Remote {
 impl Authority for Remote {
     async fn order(&self, order: &Order, way: Challenge) -> Result<Issued, Failure> {
         let unreached = |reason| Failure { reason, was_refused: false, retry_after: None };
-        let dir = self.dir.clone();
+        let (dir, asked, began) = (self.dir.clone(), order.clone(), self.began);
         // Else each start would order again, until the authority has had enough.
-        aside(move || dir.prepare()).await.map_err(unreached)?;
+        let rest = aside(move || dir.prepare().map(|()| dir.rest(&asked, began, SystemTime::now())));
+        if let Some(rest) = rest.await.map_err(unreached)? {
+            let reason = "the authority refused it shortly before this process began".to_owned();
+            return Err(Failure { reason, was_refused: false, retry_after: Some(rest) });
+        }
         let Ok(_place) = self.places.acquire().await else { return Err(unreached("the process stops".to_owned())) };
         let seen = Arc::<Seen>::default();
         let ended = bounded(self.attempt(order, way, &seen)).await;
@@ -165,6 +187,7 @@ impl Authority for Remote {
             issued.map(|issued| (issued, pem)).map_err(|reason| format!("what was issued is of no use: {reason}"))
         });
         self.live.ended(issued.is_ok());
+        self.note(order, issued.is_ok(), was_refused).await;
         match issued {
             Ok((issued, pem)) => {
                 self.keep(order, pem).await;

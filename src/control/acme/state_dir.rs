@@ -3,11 +3,16 @@
 //! Each is one file, so that a key and its chain never part: written aside, synced, then renamed, so that a crash leaves
 //! the old one or the new. Files are for their owner alone (0600, folders 0700); what others could read is closed to
 //! them, and said. What cannot be read back is said too, and ordered anew.
+//!
+//! Two processes with one folder would order the same twice and write over each other's accounts: whoever writes first
+//! has it for as long as it lives (`flock`), and the other is told so. It may read, so it serves what is there.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use instant_acme::AccountCredentials;
 
@@ -19,6 +24,9 @@ use crate::model::intent::Order;
 const LARGEST: u64 = 1 << 20;
 /// The most of a name that is shown in the name of a file, whose limit is 255.
 const SHOWN: usize = 100;
+/// After a refusal a new process rests for as long: whoever is restarted again and again must not use up the five
+/// failures that Let's Encrypt takes in an hour, and whoever mended what was wrong will not wait for hours.
+const REST: Duration = Duration::from_secs(15 * 60);
 /// What others may do: nothing.
 const OTHERS: u32 = 0o077;
 
@@ -26,25 +34,51 @@ const OTHERS: u32 = 0o077;
 #[derive(Clone, Debug)]
 pub(super) struct StateDir {
     root: PathBuf,
+    /// Held open for its lock.
+    lock: Arc<Mutex<Option<File>>>,
 }
 
 impl StateDir {
     /// The part of the state folder that is ACME's. Touches no file.
     pub(super) fn new(state_dir: &Path) -> Self {
-        Self { root: state_dir.join("acme") }
+        Self { root: state_dir.join("acme"), lock: Arc::default() }
     }
 
-    /// Makes the folders where they are not there, and finds out whether files can be made in them. Blocks.
+    /// Makes the folders where they are not there, finds out whether files can be made in them, and takes them for this
+    /// process. Blocks.
     ///
     /// # Errors
     /// What to do about it.
     pub(super) fn prepare(&self) -> Result<(), String> {
         let probe = self.root.join("accounts/.probe");
         let made = self.folders().and_then(|()| write_new(&probe, b"")).and_then(|()| fs::remove_file(&probe));
+        let root = self.root.display();
         made.map_err(|error| {
-            let root = self.root.display();
             format!("{root} cannot be written: {error}; make process.state_dir a folder that sluice may write to")
-        })
+        })?;
+        match self.take() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => Err(format!(
+                "{root} is another sluice's as long as that runs; give each a process.state_dir of its own"
+            )),
+            // Some network file systems know no locks; there nobody is kept out.
+            Err(TryLockError::Error(error)) => {
+                tracing::debug!(%error, "{root} cannot be locked");
+                Ok(())
+            }
+        }
+    }
+
+    fn take(&self) -> Result<(), TryLockError> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_none() {
+            let path = self.root.join(".lock");
+            let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+            let file = file.map_err(TryLockError::Error)?;
+            file.try_lock()?;
+            *lock = Some(file);
+        }
+        Ok(())
     }
 
     /// The certificate of an order, if a good one is there. Blocks on a small read.
@@ -82,6 +116,33 @@ impl StateDir {
     pub(super) fn forget_account(&self, order: &Order) {
         // One that is gone already is as good.
         let _ = fs::remove_file(self.account_path(order));
+    }
+
+    /// Notes that the authority said no to an order just now, for the next process. Blocks.
+    pub(super) fn note_refusal(&self, order: &Order) {
+        // Without the note the next process only asks sooner.
+        if let Err(error) = write_new(&self.refusal_path(order), b"") {
+            tracing::debug!(%error, "a refusal cannot be noted");
+        }
+    }
+
+    /// Forgets that it did. Blocks.
+    pub(super) fn forget_refusal(&self, order: &Order) {
+        // Mostly there is none.
+        let _ = fs::remove_file(self.refusal_path(order));
+    }
+
+    /// How long an order is not asked for again, which was refused in an earlier process than the one that began at
+    /// `began`. Blocks.
+    pub(super) fn rest(&self, order: &Order, began: SystemTime, now: SystemTime) -> Option<Duration> {
+        let refused = fs::metadata(self.refusal_path(order)).and_then(|meta| meta.modified()).ok()?;
+        // One of the future is of a clock that was wrong.
+        let ago = now.duration_since(refused).ok().filter(|_| refused < began)?;
+        REST.checked_sub(ago).filter(|left| !left.is_zero())
+    }
+
+    fn refusal_path(&self, order: &Order) -> PathBuf {
+        self.certificate_path(order).with_extension("refused")
     }
 
     fn certificate_path(&self, order: &Order) -> PathBuf {

@@ -168,3 +168,37 @@ fn accounts_are_kept_by_authority_and_address() {
     disk.dir.forget_account(&plain);
     assert!(disk.files().is_empty());
 }
+
+#[test]
+fn the_folder_is_one_process_and_the_next_one_waits_for_its_end() {
+    let disk = Disk::new();
+    let other = StateDir::new(&disk.folder.path().join("state"));
+    disk.dir.prepare().unwrap();
+    disk.dir.clone().prepare().unwrap();
+    let told = other.prepare().unwrap_err();
+    assert!(told.contains("is another sluice's as long as that runs"), "{told}");
+    disk.dir.keep_certificate(&order(&["a.test"]), &pem(&["a.test"], 10..100)).unwrap();
+    assert!(other.certificate(&order(&["a.test"])).is_some(), "what is there is served");
+    let Disk { folder, dir } = disk;
+    drop(dir);
+    other.prepare().unwrap();
+    drop(folder);
+}
+
+#[test]
+fn a_refusal_is_remembered_by_the_next_process_for_a_while() {
+    let disk = Disk::new();
+    disk.dir.prepare().unwrap();
+    let (refused, other) = (order(&["a.test"]), order(&["b.test"]));
+    disk.dir.note_refusal(&refused);
+    let now = SystemTime::now();
+    let later = |seconds| now + Duration::from_secs(seconds);
+    let rest = |order, began, now| disk.dir.rest(order, began, now).map(|left| left.as_secs().div_ceil(60));
+    assert_eq!(rest(&refused, later(60), later(60)), Some(14));
+    assert_eq!(rest(&refused, later(60), later(901)), None, "it is over");
+    assert_eq!(rest(&refused, later(0) - Duration::from_secs(60), later(60)), None, "this process knows by itself");
+    assert_eq!(rest(&refused, later(60), later(0) - Duration::from_secs(60)), None, "the clock was set back");
+    assert_eq!(rest(&other, later(60), later(60)), None);
+    disk.dir.forget_refusal(&refused);
+    assert_eq!(rest(&refused, later(60), later(60)), None);
+}
