@@ -27,7 +27,7 @@ pub struct Target {
     /// What is done.
     pub action: Action,
     /// Of a redirect to https: where those go who came over https already.
-    pub beyond: Option<Arc<Target>>,
+    pub beyond: Option<Arc<Self>>,
     /// What is done to requests and answers on their way; `None`: nothing.
     pub filters: Option<Arc<FilterPlan>>,
     /// Counts the answers.

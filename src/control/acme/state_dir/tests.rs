@@ -174,7 +174,7 @@ fn the_folder_is_one_process_and_the_next_one_waits_for_its_end() {
     let disk = Disk::new();
     let other = StateDir::new(&disk.folder.path().join("state"));
     disk.dir.prepare().unwrap();
-    disk.dir.clone().prepare().unwrap();
+    disk.dir.prepare().unwrap();
     let told = other.prepare().unwrap_err();
     assert!(told.contains("is another sluice's as long as that runs"), "{told}");
     disk.dir.keep_certificate(&order(&["a.test"]), &pem(&["a.test"], 10..100)).unwrap();

@@ -137,7 +137,18 @@ impl Flow {
         session.upload(flows.clone());
         let listener = session.listener.clone();
         let pace = session.speed.as_ref().map(Speed::pace);
-        Self { source, listener, backend: None, upload, watch: None, flows, pace, limit: None, copying: None, withheld: None }
+        Self {
+            source,
+            listener,
+            backend: None,
+            upload,
+            watch: None,
+            flows,
+            pace,
+            limit: None,
+            copying: None,
+            withheld: None,
+        }
     }
 }
 
