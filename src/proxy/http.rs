@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -35,7 +35,8 @@ use aside::Aside;
 use begun::{Begun, PREFACE};
 use body::ResponseBody;
 use guarded::Guarded;
-use patience::{Patience, Watched};
+use patience::{Patience, Turn, Watched};
+use rest::Resting;
 use session::Session;
 use streams::Streams;
 
@@ -61,6 +62,7 @@ mod path;
 mod patience;
 mod raw;
 mod replay;
+mod rest;
 mod rewind;
 mod session;
 mod streams;
@@ -132,6 +134,11 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
 
     /// Lets only so much wait in the kernel. A system call.
     fn bound_unsent(&self) {}
+
+    /// Ready when there may be something to read, an end or an error. Says so always where nobody knows.
+    fn poll_readable(&self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
 }
 
 impl Transport for TcpStream {
@@ -154,9 +161,14 @@ impl Transport for TcpStream {
     fn bound_unsent(&self) {
         socket::bound_unsent(self);
     }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_read_ready(cx).map(drop)
+    }
 }
 
-impl Transport for TlsStream<TcpStream> {
+/// In a box, since it is large and handed on.
+impl Transport for Box<TlsStream<TcpStream>> {
     fn abort_on_close(&self) {
         socket::abort_on_close(self.get_ref().0);
     }
@@ -176,6 +188,12 @@ impl Transport for TlsStream<TcpStream> {
     fn bound_unsent(&self) {
         socket::bound_unsent(self.get_ref().0);
     }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let (socket, tls) = self.get_ref();
+        // It may hold what came behind the handshake, and more.
+        if tls.wants_read() { socket.poll_read_ready(cx).map(drop) } else { Poll::Ready(()) }
+    }
 }
 
 /// Serves one connection of an HTTP listener to its end.
@@ -183,10 +201,12 @@ pub(super) async fn serve<S: Transport>(worker: Rc<Worker>, connection: Connecti
     let h2 = tls.as_ref().is_some_and(|tls| tls.h2);
     let ends = connection.ends(|| stream.local());
     let session = Rc::new(Session::new(worker, &connection, ends, tls));
-    let end = if h2 { serve_h2(&session, stream).await } else { serve_h1(&session, stream).await };
+    // In a box, so that HTTP/1 does not hold the room for it.
+    let end = if h2 { Box::pin(serve_h2(&session, stream)).await } else { serve_h1(&session, stream).await };
     let outcome = match end {
         End::Served(Ok(())) => match session.tunnel.take() {
-            Some(tunnel) => tunnel.run(&session).await,
+            // In a box, like HTTP/2.
+            Some(tunnel) => Box::pin(tunnel.run(&session)).await,
             None => session.outcome.get(),
         },
         End::Served(Err(error)) => {
@@ -209,25 +229,31 @@ async fn serve_h1<S: Transport>(session: &Rc<Session>, stream: S) -> End {
     let stream = Watched::following_heads(stream);
     session.watch(stream.traffic());
     let patience = Patience::new(session, stream.traffic(), true);
-    let service = service_fn(|request| answer(session.clone(), request));
-    let mut serving = http1::Builder::new()
-        .half_close(true)
-        .max_buf_size(BUFFER)
-        .max_header_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let end = drive(session, &mut serving, patience, http1::UpgradeableConnection::graceful_shutdown).await;
+    let begin = |line| {
+        http1::Builder::new()
+            .half_close(true)
+            .max_buf_size(BUFFER)
+            .max_header_size(HEAD_BYTES)
+            .serve_connection(TokioIo::new(line), service_fn(|request| answer(session.clone(), request)))
+            .with_upgrades()
+    };
+    let finish = http1::UpgradeableConnection::graceful_shutdown;
+    let mut serving = Resting::new(stream, begin, finish, |serving| {
+        serving.into_parts().map(|parts| parts.io.into_inner().again(parts.read_buf))
+    });
+    let steps = Steps { finish: Resting::finish, is_awake: Resting::is_awake, rest: Resting::rest };
+    let end = drive(session, &mut serving, patience, steps).await;
     // HTTP/2 by prior knowledge (RFC 9113 §3.3): hyper answers nothing to its first words, and gives them back.
     if matches!(end, End::Served(Err(_))) && session.requests() == 0 && session.proto == "http" {
-        return match serving.into_parts() {
-            Some(parts) if parts.read_buf.starts_with(PREFACE) => {
+        return match serving.into_stream() {
+            Some((read, stream)) if read.starts_with(PREFACE) => {
                 session.h2.set(true);
-                serve_h2(session, Begun::new(parts.read_buf, parts.io.into_inner().stream)).await
+                Box::pin(serve_h2(session, Begun::new(read, stream))).await
             }
             _ => end,
         };
     }
-    let left = || serving.into_parts().map(|parts| parts.io.into_inner().stream);
+    let left = || serving.into_stream().map(|(_, stream)| stream);
     match &end {
         End::Silent(Outcome::SlowHead) => {
             if let Some(mut stream) = left() {
@@ -237,7 +263,8 @@ async fn serve_h1<S: Transport>(session: &Rc<Session>, stream: S) -> End {
         }
         End::Served(Ok(())) if session.lingers.get() => {
             if let Some(stream) = left() {
-                linger::linger(stream).await;
+                // In a box, for it reads into room of its own.
+                Box::pin(linger::linger(stream)).await;
             }
         }
         // HTTP/1.0 ends a body with the connection: only a reset tells a broken one from a whole one.
@@ -271,7 +298,9 @@ async fn serve_h2<S: Transport>(session: &Rc<Session>, stream: S) -> End {
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG)
         .serve_connection(TokioIo::new(stream), service);
-    let mut driving = pin!(drive(session, &mut serving, patience, http2::Connection::graceful_shutdown));
+    let finish = |serving: &mut http2::Connection<_, _, _>| Pin::new(serving).graceful_shutdown();
+    let steps = Steps { finish, is_awake: |_| false, rest: |_| {} };
+    let mut driving = pin!(drive(session, &mut serving, patience, steps));
     poll_fn(|cx| {
         let driven = driving.as_mut().poll(cx);
         turns.end(cx);
@@ -280,9 +309,19 @@ async fn serve_h2<S: Transport>(session: &Rc<Session>, stream: S) -> End {
     .await
 }
 
+/// What a connection can be told while it is driven.
+struct Steps<C> {
+    /// To take nothing more.
+    finish: fn(&mut C),
+    /// Whether it could rest.
+    is_awake: fn(&C) -> bool,
+    /// To rest.
+    rest: fn(&mut C),
+}
+
 /// Drives a connection until it ends or its client was silent for too long. When the process is stopping, it finishes
 /// what it has and takes nothing more.
-async fn drive<C>(session: &Session, serving: &mut C, mut patience: Patience, finish: fn(Pin<&mut C>)) -> End
+async fn drive<C>(session: &Session, serving: &mut C, mut patience: Patience, steps: Steps<C>) -> End
 where
     C: Future<Output = hyper::Result<()>> + Unpin,
 {
@@ -292,17 +331,26 @@ where
     poll_fn(|cx| {
         if drain.as_mut().is_some_and(|drain| drain.poll(cx).is_ready()) {
             drain = None;
-            finish(Pin::new(serving));
+            (steps.finish)(serving);
         }
         // An HTTP/1 client is told in its last answer.
         if session.h2.get() && !worn && session.is_worn() {
             worn = true;
-            finish(Pin::new(serving));
+            (steps.finish)(serving);
         }
-        if let Poll::Ready(served) = Pin::new(&mut *serving).poll(cx) {
-            return Poll::Ready(End::Served(served));
+        loop {
+            if let Poll::Ready(served) = Pin::new(&mut *serving).poll(cx) {
+                return Poll::Ready(End::Served(served));
+            }
+            match patience.poll(cx, session, (steps.is_awake)(serving)) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Turn::End(outcome)) => return Poll::Ready(End::Silent(outcome)),
+                Poll::Ready(Turn::Rest) => {
+                    (steps.rest)(serving);
+                    session.rest();
+                }
+            }
         }
-        patience.poll(cx, session).map(End::Silent)
     })
     .await
 }

@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::Acceptor;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::task::spawn_local;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use tracing::{debug, warn};
@@ -20,6 +21,7 @@ use super::{Connection, Worker, announce, http, limit};
 use crate::model::intent::tls::Tell;
 use crate::model::outcome::Outcome;
 use crate::model::tls::{Clients, Identity, Names};
+use crate::net::first;
 
 mod client;
 mod name;
@@ -35,7 +37,12 @@ const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 /// Serves one connection of an `https` listener to its end.
 pub(super) async fn serve(worker: Rc<Worker>, connection: Connection, stream: TcpStream, names: Arc<Names>) {
     let limit = limit::asked_of_client(&worker, &connection.key).handshake;
-    let error = match tokio::time::timeout(limit, shake(stream, &names)).await {
+    // A client that has said nothing holds no room for a handshake; that is given back before the first request.
+    let shaking = async {
+        first::look(&stream, |_| Some(())).await?;
+        Box::pin(shake(stream, &names)).await
+    };
+    let error = match tokio::time::timeout(limit, shaking).await {
         // A certificate authority, which has seen what it came for (RFC 8737 §3).
         Ok(Ok((_, None))) => return connection.admitted.end(Outcome::Done),
         Ok(Ok((stream, Some(identity)))) => match told(&stream, &identity) {
@@ -53,7 +60,9 @@ pub(super) async fn serve(worker: Rc<Worker>, connection: Connection, stream: Tc
                         is_verified,
                     ),
                 };
-                return http::serve(worker, connection, stream, Some(tls)).await;
+                // A task of its own: this one is as large as what has ended.
+                spawn_local(http::serve(worker, connection, stream, Some(tls)));
+                return;
             }
             Err(error) => io::Error::new(io::ErrorKind::InvalidData, error),
         },
@@ -71,16 +80,21 @@ pub(super) async fn serve(worker: Rc<Worker>, connection: Connection, stream: Tc
 }
 
 /// Shakes hands, as the identity that the client asks for; none where it is a certificate authority.
-async fn shake(stream: TcpStream, names: &Names) -> io::Result<(TlsStream<TcpStream>, Option<Arc<Identity>>)> {
+/// The stream comes in a box, since it is large and handed on.
+async fn shake(stream: TcpStream, names: &Names) -> io::Result<(Box<TlsStream<TcpStream>>, Option<Arc<Identity>>)> {
     if let Some(only) = names.only().filter(|_| !names.may_be_proved()) {
-        return Ok((TlsAcceptor::from(only.config.clone()).accept(stream).await?, Some(only.clone())));
+        let stream = TlsAcceptor::from(only.config.clone()).accept(stream).await?;
+        return Ok((Box::new(stream), Some(only.clone())));
     }
     let mut start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     if let Some(proof) = names.proof(&start.client_hello()).cloned() {
-        return Ok((start.into_stream(proof).await?, None));
+        return Ok((Box::new(start.into_stream(proof).await?), None));
     }
     match names.find(start.client_hello().server_name()) {
-        Some(identity) => Ok((start.into_stream(identity.config.clone()).await?, Some(identity.clone()))),
+        Some(identity) => {
+            let stream = start.into_stream(identity.config.clone()).await?;
+            Ok((Box::new(stream), Some(identity.clone())))
+        }
         None => {
             start.io.write_all(&UNRECOGNIZED_NAME).await?;
             Err(io::Error::other("no certificate answers to the server name"))
@@ -121,5 +135,18 @@ fn judge(clients: &Clients, chain: &[CertificateDer<'_>]) -> Result<(), rustls::
         Some((leaf, issuers)) => clients.verifier.verify_client_cert(leaf, issuers, UnixTime::now()).map(drop),
         None if clients.verifier.client_auth_mandatory() => Err(rustls::Error::NoCertificatesPresented),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_says_nothing_is_small() {
+        fn size<F: Future>(_: fn(Rc<Worker>, Connection, TcpStream, Arc<Names>) -> F) -> usize {
+            size_of::<F>()
+        }
+        assert!(size(serve) <= 1024, "{}", size(serve));
     }
 }

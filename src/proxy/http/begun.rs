@@ -26,6 +26,26 @@ impl<S> Begun<S> {
     pub(super) fn new(read: Bytes, stream: S) -> Self {
         Self { read, stream }
     }
+
+    /// Ready while what was read has not all come; then what the stream says.
+    pub(super) fn rest_of(&self, stream: impl FnOnce(&S) -> Poll<()>) -> Poll<()> {
+        if self.read.is_empty() { stream(&self.stream) } else { Poll::Ready(()) }
+    }
+
+    /// What of it has not come again yet, and the stream.
+    pub(super) fn into_parts(self) -> (Bytes, S) {
+        (self.read, self.stream)
+    }
+
+    /// Puts what was `read` of it before what was not used yet. Nothing keeps no room.
+    pub(super) fn again(self, read: Bytes) -> Self {
+        let read = match (read.is_empty(), self.read.is_empty()) {
+            (true, true) => Bytes::new(),
+            (false, true) => read,
+            (_, false) => [read, self.read].concat().into(),
+        };
+        Self { read, stream: self.stream }
+    }
 }
 
 impl<S: Transport> Transport for Begun<S> {
@@ -47,6 +67,10 @@ impl<S: Transport> Transport for Begun<S> {
 
     fn bound_unsent(&self) {
         self.stream.bound_unsent();
+    }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.rest_of(|stream| stream.poll_readable(cx))
     }
 }
 

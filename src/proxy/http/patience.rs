@@ -1,6 +1,8 @@
 //! How long a client may be silent: while the head of a request is under way, between requests, and while an answer
 //! waits to be taken.
 //!
+//! It also says when a connection of HTTP/1 may rest (`rest`): when nothing is under way, for [`REST`].
+//!
 //! Theory: requests never touch the timer. It is armed for the earliest moment that could matter, and when it fires,
 //! what happened since decides whether that was it or when to look again. Only a head that comes in pieces arms it
 //! anew.
@@ -28,6 +30,9 @@ use super::session::Session;
 use crate::model::outcome::Outcome;
 use crate::net::socket::Presence;
 
+/// How long after a request its connection rests. Shorter, and clients that pause within a page would wake it again and
+/// again; longer, and what bursts of clients leave behind is held for longer.
+const REST: Duration = Duration::from_millis(500);
 /// How often a silent answer's client is looked after.
 const LOOK: Duration = Duration::from_secs(4);
 /// What a client must take of an answer in its time for that, in bytes.
@@ -48,6 +53,22 @@ pub(super) struct Patience {
     stuck: Option<(Instant, u64)>,
     // The timer was armed because the socket takes nothing more.
     alert: bool,
+    // The connection was awake when it was looked at last.
+    awake: bool,
+    // When the timer is due, and whether that is early, to look for a pause.
+    due: Instant,
+    early: bool,
+    // Requests when it was early and a request was under way.
+    asked: u64,
+}
+
+/// What becomes of a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Turn {
+    /// Its client was silent for too long.
+    End(Outcome),
+    /// It is between two requests and may rest.
+    Rest,
 }
 
 /// What moved on a stream. One thread alone writes it; it is shared because hyper wants its streams movable.
@@ -63,13 +84,19 @@ pub(super) struct Traffic {
     look: AtomicBool,
     // A head came that could mean something else to others.
     ambiguous: AtomicBool,
+    // The middle of a request came last.
+    within: AtomicBool,
+    // Something that was written is not with the kernel yet, or the stream is being shut down.
+    leaving: AtomicBool,
 }
 
 impl Patience {
     /// Begins with a new connection. `heads`: whether bytes between requests begin a head.
     pub(super) fn new(session: &Session, traffic: Arc<Traffic>, heads: bool) -> Self {
+        // Who connects to ask does so soon: the timer is then where a pause is looked for anyway.
+        let due = session.quiet_since() + if heads { REST.min(session.limits.head) } else { session.limits.head };
         Self {
-            timer: Box::pin(sleep_until(session.quiet_since() + session.limits.head)),
+            timer: Box::pin(sleep_until(due)),
             registered: false,
             traffic,
             heads,
@@ -78,12 +105,22 @@ impl Patience {
             writes: 0,
             stuck: None,
             alert: false,
+            awake: false,
+            due,
+            early: heads,
+            asked: 0,
         }
     }
 
-    /// Looks after each turn of the connection. Ready when the client was silent for too long: `SlowHead` in the middle
-    /// of a head; `Idle` between requests; `Stalled` when it takes nothing of an answer.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, session: &Session) -> Poll<Outcome> {
+    /// Looks after each turn of the connection, which could rest if it is `awake`. Ready when the client was silent for
+    /// too long: `SlowHead` in the middle of a head; `Idle` between requests; `Stalled` when it takes nothing of an
+    /// answer. Ready, too, when the connection may rest; it is to be polled again after that.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, session: &Session, awake: bool) -> Poll<Turn> {
+        if awake && !self.awake && self.due > session.quiet_since() + REST {
+            // Armed for the end of a long pause, it would come too late to see the next one.
+            self.arm_early(Instant::now() + REST);
+        }
+        self.awake = awake;
         self.note(session);
         if self.traffic.is_blocked() && !self.alert {
             // What it was armed for may be far away.
@@ -99,6 +136,15 @@ impl Patience {
                 return Poll::Pending;
             }
             let now = Instant::now();
+            let limits = &session.limits;
+            if self.early && session.is_busy() {
+                // It came for a pause that is none. Who waits long for one answer is looked after a little later.
+                match std::mem::replace(&mut self.asked, session.requests()) == session.requests() {
+                    true => self.arm(now + limits.head),
+                    false => self.arm_early(now + REST),
+                }
+                continue;
+            }
             let moved = self.note_writes(now);
             self.alert = self.stuck.is_some();
             if self.stuck.is_some() || (!moved && session.is_busy()) {
@@ -106,7 +152,6 @@ impl Patience {
                 // hyper has had its turn: one more, to flush.
                 cx.waker().wake_by_ref();
             }
-            let limits = &session.limits;
             let (end, outcome) = match (self.head_since, self.stuck) {
                 (Some(since), _) => (since + limits.head, Outcome::SlowHead),
                 (None, Some((since, _))) => (since + limits.stall, Outcome::Stalled),
@@ -116,10 +161,31 @@ impl Patience {
                 (None, None) => (session.quiet_since() + limits.keep_alive, Outcome::Idle),
             };
             if end <= now {
-                return Poll::Ready(outcome);
+                return Poll::Ready(Turn::End(outcome));
             }
-            self.arm(if self.stuck.is_some() { end.min(now + LOOK) } else { end });
+            let pause = session.quiet_since() + REST;
+            if self.stuck.is_some() {
+                self.arm(end.min(now + LOOK));
+            } else if !self.may_rest(session) {
+                self.arm(end);
+            } else if pause > now {
+                self.arm_early(end.min(pause));
+            } else {
+                self.arm(end);
+                self.awake = false;
+                return Poll::Ready(Turn::Rest);
+            }
         }
+    }
+
+    /// Whether the connection is awake and between two requests: nothing is under way in either direction.
+    fn may_rest(&self, session: &Session) -> bool {
+        self.awake
+            && self.head_since.is_none()
+            && !session.is_busy()
+            && !session.is_uploading()
+            && !self.traffic.within.load(Relaxed)
+            && !self.traffic.leaving.load(Relaxed)
     }
 
     /// Notes whether a head is under way: bytes came since the last request, and no request is being served.
@@ -154,9 +220,16 @@ impl Patience {
         moved
     }
 
+    fn arm_early(&mut self, end: Instant) {
+        self.arm(end);
+        self.early = true;
+    }
+
     fn arm(&mut self, end: Instant) {
         self.timer.as_mut().reset(end);
         self.registered = false;
+        self.due = end;
+        self.early = false;
     }
 }
 
@@ -216,8 +289,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let new = into.filled().get(before..).unwrap_or_default();
         if !new.is_empty() {
             bump(&this.traffic.reads);
-            if this.heads.as_mut().is_some_and(|heads| !heads.follow(new)) {
-                this.traffic.ambiguous.store(true, Relaxed);
+            if let Some(heads) = &mut this.heads {
+                if !heads.follow(new) {
+                    this.traffic.ambiguous.store(true, Relaxed);
+                }
+                this.traffic.within.store(!heads.are_whole(), Relaxed);
             }
         }
         Poll::Ready(Ok(()))
@@ -284,10 +360,13 @@ impl<S: Transport> AsyncWrite for Watched<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.look()?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.traffic.leaving.store(flushed.is_pending(), Relaxed);
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.traffic.leaving.store(true, Relaxed);
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -50,7 +50,7 @@ struct Seen {
 impl RawHeads {
     /// Follows more bytes. False when a head among them could mean something else to others.
     pub(super) fn follow(&mut self, mut bytes: &[u8]) -> bool {
-        if matches!(self.at, At::Between) && self.line.is_empty() && are_usual_heads(bytes) {
+        if self.are_whole() && are_usual_heads(bytes) {
             return true;
         }
         while !bytes.is_empty() {
@@ -83,6 +83,11 @@ impl RawHeads {
             }
         }
         true
+    }
+
+    /// Whether what came so far are whole requests.
+    pub(super) fn are_whole(&self) -> bool {
+        matches!(self.at, At::Between) && self.line.is_empty()
     }
 
     /// Takes lines up to the end of the head, and keeps a beginning of one: what is left. `None` when one is wrong.

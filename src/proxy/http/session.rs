@@ -318,6 +318,11 @@ impl Session {
         }
     }
 
+    /// Lets go of what only spared the next request an allocation.
+    pub(super) fn rest(&self) {
+        drop((self.buffer.take(), self.alarm.take(), self.uploading.take()));
+    }
+
     /// Keeps a timer for the next request.
     pub(super) fn keep_alarm(&self, alarm: Pin<Box<Sleep>>) {
         self.alarm.set(Some(alarm));

@@ -1,9 +1,11 @@
 //! A client's patience and ours, on a clock that stands still until told.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
@@ -14,6 +16,9 @@ use crate::model::live::listener::Admitted;
 use crate::model::live::{ListenerState, Live};
 use crate::model::snapshot::Snapshots;
 use crate::proxy::Scarce;
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const PAUSE: Duration = Duration::from_secs(5);
 
 impl Transport for DuplexStream {
     fn abort_on_close(&self) {}
@@ -29,24 +34,41 @@ impl Transport for DuplexStream {
 
 /// Serves one connection of a listener that has no configuration, so each request is answered at once.
 async fn with_client<F: Future<Output = ()>>(client: impl FnOnce(DuplexStream) -> F) -> Arc<ListenerState> {
+    let (ours, theirs) = duplex(64 * 1024);
+    served(theirs, |_| client(ours)).await
+}
+
+/// What stops the process, to be taken by whoever wants that.
+type Stop = Rc<Cell<Option<drain::Trigger>>>;
+
+/// The same over a real socket, which alone can tell that there is something to read.
+async fn with_tcp_client<F: Future<Output = ()>>(client: impl FnOnce(TcpStream, Stop) -> F) -> Arc<ListenerState> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    ours.set_nodelay(true).unwrap();
+    let (theirs, _) = listener.accept().await.unwrap();
+    served(theirs, |stop| client(ours, stop)).await
+}
+
+async fn served<S: Transport, F: Future<Output = ()>>(stream: S, client: impl FnOnce(Stop) -> F) -> Arc<ListenerState> {
     let key = ListenerKey::tcp("127.0.0.1:80".parse().unwrap());
     let state = Live::new(1).listener(&key);
-    let (_trigger, drain) = drain::channel();
+    let (trigger, drain) = drain::channel();
+    let stop = Stop::new(Cell::new(Some(trigger)));
     let worker = Rc::new(Worker::new(Snapshots::default().reader(), drain, Instant::now(), 1, Scarce::default()));
     let peer = "127.0.0.1:1234".parse().unwrap();
     let admitted = Admitted::new(state.clone());
     let connection =
         Connection { key, peer, port: 80, to: None, admitted, speed: None, _busy: Rc::default(), _held: None };
-    let (ours, theirs) = duplex(64 * 1024);
     LocalSet::new()
         .run_until(async {
-            tokio::join!(serve(worker, connection, theirs, None), client(ours));
+            tokio::join!(serve(worker, connection, stream, None), client(stop.clone()));
         })
         .await;
     state
 }
 
-async fn read_all(stream: &mut DuplexStream) -> String {
+async fn read_all(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     text
@@ -81,7 +103,6 @@ async fn a_client_that_says_nothing_is_closed_without_a_word() {
 
 #[tokio::test(start_paused = true)]
 async fn between_requests_there_is_more_time() {
-    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let begun = Instant::now();
     let state = with_client(|mut client| async move {
         client.write_all(REQUEST).await.unwrap();
@@ -116,4 +137,79 @@ async fn a_client_that_takes_no_answers_is_given_up() {
     })
     .await;
     assert_eq!((state.ended(Outcome::Stalled), state.active()), (1, 0));
+}
+
+/// How many answers came.
+fn answers(text: &str) -> usize {
+    text.matches("503 this listener is closing").count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_rested_is_served_as_before() {
+    let begun = Instant::now();
+    let state = with_tcp_client(|mut client, _| async move {
+        // Before its first word, between two requests, …
+        for _ in 0..3 {
+            sleep(PAUSE).await;
+            client.write_all(REQUEST).await.unwrap();
+        }
+        sleep(PAUSE).await;
+        // … in the middle of a head, …
+        let (head, rest) = REQUEST.split_at(20);
+        client.write_all(head).await.unwrap();
+        sleep(PAUSE).await;
+        client.write_all(rest).await.unwrap();
+        sleep(PAUSE).await;
+        // … and where one comes with half of the next.
+        client.write_all(&[REQUEST, head].concat()).await.unwrap();
+        sleep(PAUSE).await;
+        client.write_all(rest).await.unwrap();
+        assert_eq!(answers(&read_all(&mut client).await), 6);
+    })
+    .await;
+    assert_eq!((begun.elapsed().as_secs(), state.ended(Outcome::Idle)), (7 * 5 + 60, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_comes_slowly_to_one_who_rested_is_408() {
+    let begun = Instant::now();
+    let state = with_tcp_client(|mut client, _| async move {
+        client.write_all(REQUEST).await.unwrap();
+        sleep(PAUSE).await;
+        client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        assert!(read_all(&mut client).await.contains("408 the request came too slowly"));
+    })
+    .await;
+    assert_eq!((begun.elapsed().as_secs(), state.ended(Outcome::SlowHead)), (15, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_rests_is_let_go_by_a_drain_and_by_its_own_end() {
+    let begun = Instant::now();
+    let state = with_tcp_client(|mut client, stop| async move {
+        client.write_all(REQUEST).await.unwrap();
+        sleep(PAUSE).await;
+        stop.take().unwrap().finish(Duration::ZERO).await;
+        assert_eq!(answers(&read_all(&mut client).await), 1);
+    })
+    .await;
+    assert_eq!((begun.elapsed().as_secs(), state.ended(Outcome::Done)), (5, 1));
+    let state = with_tcp_client(|mut client, _| async move {
+        client.write_all(REQUEST).await.unwrap();
+        sleep(PAUSE).await;
+        client.shutdown().await.unwrap();
+        assert_eq!(answers(&read_all(&mut client).await), 1);
+    })
+    .await;
+    assert_eq!((begun.elapsed().as_secs(), state.ended(Outcome::Done)), (10, 1));
+}
+
+#[test]
+fn a_waiting_connection_is_small() {
+    fn size<S: Transport, F: Future>(_: fn(Rc<Worker>, Connection, S, Option<Tls>) -> F) -> usize {
+        size_of::<F>()
+    }
+    let (clear, sealed) = (size(serve::<TcpStream>), size(serve::<Box<TlsStream<TcpStream>>>));
+    assert!(clear <= 1664 && sealed <= 1664, "{clear} {sealed}");
+    assert!(size_of::<Session>() <= 768, "{}", size_of::<Session>());
 }

@@ -6,13 +6,14 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use super::patience::Watched;
+use super::rest::Line;
 use super::session::Session;
 use crate::model::live::Lease;
 use crate::model::outcome::Outcome;
@@ -43,8 +44,11 @@ impl Tunnel {
                 return Outcome::ClientGone;
             }
         };
-        let (mut client, from_client) = Wire::of::<Watched<TcpStream>>(client, |watched| watched.stream);
-        let (mut backend, from_backend) = Wire::of::<TcpStream>(backend, |stream| stream);
+        let (mut client, from_client) = Wire::of::<Line<TcpStream>>(client, |line| {
+            let (read, watched) = line.into_parts();
+            (read, watched.stream)
+        });
+        let (mut backend, from_backend) = Wire::of::<TcpStream>(backend, |stream| (Bytes::new(), stream));
         let pace = session.speed.as_ref().map(Speed::pace);
         let options = Options { from_client, from_backend, pace, ..Options::new(self.times) };
         relay::between(&mut client, &mut backend, options, &session.listener, &self.lease).await
@@ -61,10 +65,19 @@ enum Wire {
 }
 
 impl Wire {
-    /// The socket inside, where hyper was given one as `T`, and what hyper had read of it beyond the switch.
-    fn of<T: AsyncRead + AsyncWrite + Unpin + 'static>(side: Upgraded, socket: fn(T) -> TcpStream) -> (Self, Vec<u8>) {
+    /// The socket inside, where hyper was given one as `T`, and what was read of it beyond the switch: by hyper, and
+    /// before hyper.
+    fn of<T: AsyncRead + AsyncWrite + Unpin + 'static>(
+        side: Upgraded,
+        socket: fn(T) -> (Bytes, TcpStream),
+    ) -> (Self, Vec<u8>) {
         match side.downcast::<TokioIo<T>>() {
-            Ok(parts) => (Self::Bare(socket(parts.io.into_inner())), parts.read_buf.into()),
+            Ok(parts) => {
+                let (read, socket) = socket(parts.io.into_inner());
+                let mut beyond = Vec::from(parts.read_buf);
+                beyond.extend_from_slice(&read);
+                (Self::Bare(socket), beyond)
+            }
             // hyper gives what it had read before the rest.
             Err(side) => (Self::Other(TokioIo::new(side)), Vec::new()),
         }
