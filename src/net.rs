@@ -17,6 +17,7 @@ mod pipe;
 pub mod proxy_protocol;
 pub mod relay;
 pub mod reserve;
+pub mod siphon;
 pub mod socket;
 mod splice;
 pub mod unacknowledged;
