@@ -14,6 +14,8 @@ mod failures;
 mod forwarding;
 #[path = "http/refusals.rs"]
 mod refusals;
+#[path = "http/siphon.rs"]
+mod siphon;
 #[path = "http/trusted.rs"]
 mod trusted;
 #[path = "http/upgrades.rs"]

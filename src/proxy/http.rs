@@ -139,6 +139,11 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     fn poll_readable(&self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
+
+    /// The socket, where what is written is what goes on the wire.
+    fn bare(&self) -> Option<&TcpStream> {
+        None
+    }
 }
 
 impl Transport for TcpStream {
@@ -156,6 +161,10 @@ impl Transport for TcpStream {
 
     fn unacknowledged(&self) -> Option<usize> {
         unacknowledged(self)
+    }
+
+    fn bare(&self) -> Option<&TcpStream> {
+        Some(self)
     }
 
     fn bound_unsent(&self) {

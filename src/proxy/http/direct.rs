@@ -15,6 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -22,11 +23,14 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::body::Cut;
 use super::line::Line;
+use super::patience::Traffic;
 use super::replay::KEPT;
+use crate::net::siphon::Next;
 use reply::{Malformed, Reply, Rest, Step, reply};
 
 mod chunks;
@@ -107,6 +111,31 @@ pub(super) struct Direct {
     keeps: bool,
     // Why the body breaks off, to be told next.
     broken: Option<Cut>,
+    // Where the body may flow within the kernel.
+    siphoned: Option<Siphoned>,
+}
+
+/// A body that flows by, for this client.
+#[derive(Debug)]
+struct Siphoned {
+    client: Arc<Traffic>,
+    begun: bool,
+}
+
+impl Siphoned {
+    fn begin(&mut self, socket: TcpStream, length: u64) {
+        self.begun = true;
+        self.client.siphon().begin(socket, length);
+    }
+}
+
+impl Drop for Siphoned {
+    fn drop(&mut self) {
+        if self.begun {
+            // What is left of it is nobody's.
+            self.client.siphon().end();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -125,7 +154,17 @@ impl Direct {
     /// A fresh connection.
     pub(super) fn new(line: Line) -> Self {
         let bytes = BytesMut::new();
-        Self { line, bytes, searched: 0, room: ROOM, sent: 0, state: State::Idle, keeps: true, broken: None }
+        Self {
+            line,
+            bytes,
+            searched: 0,
+            room: ROOM,
+            sent: 0,
+            state: State::Idle,
+            keeps: true,
+            broken: None,
+            siphoned: None,
+        }
     }
 
     /// Whether it may carry another request.
@@ -204,6 +243,35 @@ impl Direct {
         Ok(())
     }
 
+    /// Lets the rest of the body flow to this client within the kernel, where it can.
+    pub(super) fn siphon(&mut self, client: Arc<Traffic>) {
+        if let (State::Body(Rest::Length(_)), Line::Bare(_)) = (&self.state, &self.line) {
+            self.siphoned = Some(Siphoned { client, begun: false });
+        }
+    }
+
+    /// The next of a body that flows by: its bytes, or stand-ins for them. `None`: this one does not.
+    fn poll_siphoned(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        let (Some(siphoned), State::Body(Rest::Length(left))) = (&mut self.siphoned, &mut self.state) else {
+            return Poll::Ready(None);
+        };
+        if !siphoned.begun {
+            match std::mem::replace(&mut self.line, Line::Lent) {
+                Line::Bare(socket) => siphoned.begin(socket, *left),
+                other => {
+                    self.line = other;
+                    return Poll::Ready(None);
+                }
+            }
+        }
+        let bytes =
+            ready!(siphoned.client.siphon().poll_next(cx)).map(|(Next::StandIns(bytes) | Next::Bytes(bytes))| {
+                *left = left.saturating_sub(bytes.len() as u64);
+                bytes
+            });
+        Poll::Ready(Some(bytes))
+    }
+
     /// Reads more.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.bytes.reserve(self.room);
@@ -240,6 +308,17 @@ impl Direct {
                 Ok(Step::More) => {}
                 Err(error) => return self.breaks(cx, error),
             }
+            match ready!(self.poll_siphoned(cx)) {
+                None => {}
+                Some(Ok(bytes)) => {
+                    if matches!(self.state, State::Body(Rest::Length(0))) {
+                        self.end();
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Some(Err(error)) => return self.breaks(cx, error),
+            }
+            let State::Body(rest) = &mut self.state else { return Poll::Ready(None) };
             let until_close = *rest == Rest::UntilClose;
             if let Rest::Length(left) = rest {
                 self.room = usize::try_from(*left).unwrap_or(MOST).clamp(ROOM, MOST);
@@ -265,6 +344,11 @@ impl Direct {
 
     /// The answer has ended. What waits holds no buffer.
     fn end(&mut self) {
+        if let Some(siphoned) = self.siphoned.take()
+            && let Some(socket) = siphoned.client.siphon().end()
+        {
+            self.line = Line::Bare(socket);
+        }
         // What came behind it is no answer to anything.
         self.state = if self.keeps && self.bytes.is_empty() { State::Idle } else { State::Over };
         (self.bytes, self.room) = (BytesMut::new(), ROOM);
@@ -283,6 +367,13 @@ pub(super) enum Theirs {
 }
 
 impl Theirs {
+    /// Lets it flow to this client within the kernel, where it can.
+    pub(super) fn siphon(&self, client: Arc<Traffic>) {
+        if let Self::Direct(direct) = self {
+            direct.borrow_mut().siphon(client);
+        }
+    }
+
     /// The body that comes on a connection, behind a head.
     pub(super) fn on(direct: &Rc<RefCell<Direct>>) -> Self {
         let is_coming = matches!(direct.borrow().state, State::Body(_));
@@ -333,10 +424,11 @@ impl Body for Theirs {
 
 #[cfg(test)]
 impl Direct {
-    fn socket(&self) -> &tokio::net::TcpStream {
+    fn socket(&self) -> &TcpStream {
         match &self.line {
             Line::Bare(stream) => stream,
             Line::Sealed(stream) => stream.get_ref().0,
+            Line::Lent => panic!("it is lent"),
         }
     }
 }

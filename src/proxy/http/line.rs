@@ -15,6 +15,8 @@ pub(super) enum Line {
     Bare(TcpStream),
     /// In TLS, which is much larger.
     Sealed(Box<TlsStream<TcpStream>>),
+    /// In the clear, and lent to a siphon for the rest of a body.
+    Lent,
 }
 
 impl AsyncRead for Line {
@@ -22,6 +24,7 @@ impl AsyncRead for Line {
         match self.get_mut() {
             Self::Bare(stream) => Pin::new(stream).poll_read(cx, into),
             Self::Sealed(stream) => Pin::new(&mut **stream).poll_read(cx, into),
+            Self::Lent => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 }
@@ -31,6 +34,7 @@ impl AsyncWrite for Line {
         match self.get_mut() {
             Self::Bare(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Sealed(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+            Self::Lent => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -42,6 +46,7 @@ impl AsyncWrite for Line {
         match self.get_mut() {
             Self::Bare(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Sealed(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
+            Self::Lent => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -49,6 +54,7 @@ impl AsyncWrite for Line {
         match self {
             Self::Bare(stream) => stream.is_write_vectored(),
             Self::Sealed(stream) => stream.is_write_vectored(),
+            Self::Lent => false,
         }
     }
 
@@ -56,6 +62,7 @@ impl AsyncWrite for Line {
         match self.get_mut() {
             Self::Bare(stream) => Pin::new(stream).poll_flush(cx),
             Self::Sealed(stream) => Pin::new(&mut **stream).poll_flush(cx),
+            Self::Lent => Poll::Ready(Ok(())),
         }
     }
 
@@ -63,6 +70,7 @@ impl AsyncWrite for Line {
         match self.get_mut() {
             Self::Bare(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Sealed(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+            Self::Lent => Poll::Ready(Ok(())),
         }
     }
 }

@@ -16,8 +16,8 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use super::Transport;
 use super::raw::RawHeads;
 use super::session::Session;
 use crate::model::outcome::Outcome;
+use crate::net::siphon::{Siphon, before_stand_ins, is_stand_in};
 use crate::net::socket::Presence;
 
 /// How long after a request its connection rests. Shorter, and clients that pause within a page would wake it again and
@@ -88,6 +89,10 @@ pub(super) struct Traffic {
     within: AtomicBool,
     // Something that was written is not with the kernel yet, or the stream is being shut down.
     leaving: AtomicBool,
+    // The stream is a socket in the clear.
+    bare: bool,
+    // Made for the first body that flows by it.
+    siphon: OnceLock<Box<Siphon>>,
 }
 
 impl Patience {
@@ -248,10 +253,11 @@ pub(super) struct Watched<S> {
     heads: Option<RawHeads>,
 }
 
-impl<S> Watched<S> {
+impl<S: Transport> Watched<S> {
     /// Watches a stream.
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, traffic: Arc::default(), half_closed: false, written: 0, bounded: false, heads: None }
+        let traffic = Traffic { bare: stream.bare().is_some(), ..Traffic::default() };
+        Self { stream, traffic: Arc::new(traffic), half_closed: false, written: 0, bounded: false, heads: None }
     }
 
     /// Watches a stream of HTTP/1 and looks at the heads that come on it.
@@ -269,6 +275,16 @@ impl Traffic {
     /// Whether the socket takes nothing more.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked.load(Relaxed)
+    }
+
+    /// Whether it is a socket in the clear.
+    pub(super) fn is_bare(&self) -> bool {
+        self.bare
+    }
+
+    /// What bodies flow through that are not seen on the stream.
+    pub(super) fn siphon(&self) -> &Siphon {
+        self.siphon.get_or_init(Box::default)
     }
 
     /// Whether a head came that could mean something else to others.
@@ -320,6 +336,14 @@ impl<S: Transport> Watched<S> {
         written
     }
 
+    /// Writes the bytes that these slices begin with stand-ins for.
+    fn pour(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        // Nobody may see a stand-in.
+        let Some(socket) = self.stream.bare() else { return Poll::Ready(Err(io::ErrorKind::InvalidData.into())) };
+        let poured = self.traffic.siphon().poll_pour(cx, slices, socket);
+        self.wrote(poured)
+    }
+
     /// Looks whether the client is still there and what it took, if it was told to.
     fn look(&mut self) -> io::Result<()> {
         if !self.traffic.look.load(Relaxed) {
@@ -341,6 +365,9 @@ impl<S: Transport> Watched<S> {
 
 impl<S: Transport> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if is_stand_in(bytes) {
+            return self.pour(cx, &[IoSlice::new(bytes)]);
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.wrote(written)
     }
@@ -350,6 +377,10 @@ impl<S: Transport> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let slices = match before_stand_ins(slices) {
+            0 if !slices.is_empty() => return self.pour(cx, slices),
+            count => slices.get(..count).unwrap_or_default(),
+        };
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.wrote(written)
     }

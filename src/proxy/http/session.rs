@@ -212,6 +212,11 @@ impl Session {
         let _ = self.traffic.set(traffic);
     }
 
+    /// What moves on its stream, where that is a bare socket on which HTTP/1 is spoken.
+    pub(super) fn bare(&self) -> Option<Arc<Traffic>> {
+        self.traffic.get().filter(|traffic| traffic.is_bare() && !self.h2.get()).cloned()
+    }
+
     /// Whether a head came on it that could mean something else to others. Heads of HTTP/2 are not bytes to look at.
     pub(super) fn is_ambiguous(&self) -> bool {
         !self.h2.get() && self.traffic.get().is_some_and(|traffic| traffic.is_ambiguous())

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,9 +12,12 @@ use super::content::Content;
 use super::shrinking::Shrinking;
 use super::underway::Underway;
 use super::{Cut, length};
+use crate::model::live::listener::Path;
 use crate::model::outcome::Outcome;
 use crate::net::relay::{Pace, Side};
+use crate::net::siphon::is_stand_in;
 use crate::proxy::http::direct::Theirs;
+use crate::proxy::http::patience::Traffic;
 use crate::proxy::http::streams::Turn;
 use crate::proxy::limit::speed::Speed;
 
@@ -26,18 +30,26 @@ pub(in crate::proxy::http) struct ResponseBody {
     ended: bool,
     underway: Underway,
     pace: Option<Box<dyn Pace>>,
+    /// To whom it may flow within the kernel.
+    siphon: Option<Arc<Traffic>>,
 }
+
+/// A body shorter than this gains nothing by being spliced: see docs/decisions/015-large-answers-are-siphoned.md.
+const LARGE: u64 = 256 * 1024;
 
 impl ResponseBody {
     /// A body made here, or none.
     pub(in crate::proxy::http) fn own(bytes: Option<Bytes>, underway: Underway) -> Self {
-        Self { content: Content::Own(bytes), shrinking: None, ended: false, underway, pace: None }
+        Self { content: Content::Own(bytes), shrinking: None, ended: false, underway, pace: None, siphon: None }
     }
 
     /// A backend's body.
     pub(in crate::proxy::http) fn passed(theirs: Theirs, underway: Underway) -> Self {
         let pace = underway.session.speed.as_ref().map(Speed::pace);
-        Self { content: Content::Passed(theirs, Bytes::new()), shrinking: None, ended: false, underway, pace }
+        let is_large = theirs.size_hint().exact().is_some_and(|bytes| bytes >= LARGE);
+        let siphon = if is_large && pace.is_none() { underway.session.bare() } else { None };
+        let content = Content::Passed(theirs, Bytes::new());
+        Self { content, shrinking: None, ended: false, underway, pace, siphon }
     }
 
     /// Whether it was made here.
@@ -52,11 +64,13 @@ impl ResponseBody {
         }
         self.content = Content::Own(bytes);
         self.shrinking = None;
+        self.siphon = None;
     }
 
     /// Compresses it from now on.
     pub(in crate::proxy::http) fn shrink(&mut self, shrinking: Shrinking) {
         self.shrinking = Some(Box::new(shrinking));
+        self.siphon = None;
     }
 
     /// Makes it the answer to another request, which holds from now on what this one held.
@@ -64,6 +78,7 @@ impl ResponseBody {
         (underway.lease, underway.connection) = (self.underway.lease.take(), self.underway.connection.take());
         self.pace = underway.session.speed.as_ref().map(Speed::pace);
         self.underway = underway;
+        self.siphon = None;
         self
     }
 
@@ -95,6 +110,11 @@ impl Body for ResponseBody {
         if let Some(pace) = &mut this.pace {
             ready!(pace.allowance(Side::Backend, cx));
         }
+        if let Some(client) = this.siphon.take()
+            && let Content::Passed(theirs, _) = &this.content
+        {
+            theirs.siphon(client);
+        }
         let (content, lease, h2) = (&mut this.content, this.underway.lease.as_ref(), session.h2.get());
         let frame = match &mut this.shrinking {
             None => ready!(content.poll(cx, h2, lease)),
@@ -104,7 +124,8 @@ impl Body for ResponseBody {
         match &frame {
             Some(Ok(frame)) => {
                 let bytes = length(frame);
-                session.listener.moved(0, bytes);
+                let is_spliced = frame.data_ref().is_some_and(|data| is_stand_in(data));
+                session.listener.moved_by(if is_spliced { Path::Splice } else { Path::Copy }, 0, bytes);
                 if let Some(pace) = &mut this.pace {
                     pace.spent(Side::Backend, bytes as usize);
                 }

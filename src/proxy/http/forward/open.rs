@@ -57,6 +57,8 @@ pub(super) async fn http1(
     match line(session, pool, backend).await? {
         Line::Bare(stream) => greet(stream).await,
         Line::Sealed(stream) => greet(*stream).await,
+        // A fresh one is not.
+        Line::Lent => Err(Failure::Broke),
     }
 }
 
