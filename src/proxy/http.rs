@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -365,11 +365,24 @@ where
 }
 
 async fn answer(session: Rc<Session>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
+    let is_old = request.version() == Version::HTTP_10;
     let mut answer = exchange::serve(&session, request).await;
     if !session.h2.get() && session.is_worn() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    if is_old {
+        end_if_it_must(&mut answer);
+    }
     Ok(answer)
+}
+
+/// Has the connection of an HTTP/1.0 client end with an answer that says so, or whose body only that can end. To one
+/// that asks to keep it hyper would promise so in either case, unless the answer is of that version too.
+fn end_if_it_must(answer: &mut Response<ResponseBody>) {
+    if answer.body().size_hint().exact().is_none() || answer.headers().contains_key(header::CONNECTION) {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        *answer.version_mut() = Version::HTTP_10;
+    }
 }
 
 #[cfg(test)]

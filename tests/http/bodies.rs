@@ -143,8 +143,9 @@ async fn a_body_that_breaks_off_is_seen_to_break_off() {
 
 #[tokio::test]
 async fn an_old_client_gets_an_answer_it_can_read() {
-    let peer = Peer::http(|_| {
-        Reply::Send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n".to_vec())
+    let peer = Peer::http(|request| match request.first_line().starts_with("HEAD") {
+        true => Reply::Send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec()),
+        false => Reply::Send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n".to_vec()),
     })
     .await;
     let sluice = Sluice::start(Asked::site(&[peer.address])).await;
@@ -155,6 +156,17 @@ async fn an_old_client_gets_an_answer_it_can_read() {
     assert_eq!(answer.field("transfer-encoding"), None);
     let request = peer.request();
     assert_eq!((request.first_line(), request.field("host")), ("GET / HTTP/1.1", Some("")));
+    // One that would go on is told that it cannot: only the end of the connection ends this body.
+    let mut client = Wire::to(sluice.address(web()).await).await;
+    client.send("HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").await;
+    assert_eq!(client.head().await.unwrap().field("connection"), Some("keep-alive"));
+    client.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").await;
+    let answer = client.message().await.unwrap();
+    assert_eq!((answer.text(), answer.field("connection")), ("ok", Some("close")));
+    // So is one that is refused.
+    let mut client = Wire::to(sluice.address(web()).await).await;
+    let answer = client.ask("GET /%00 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").await;
+    assert_eq!((answer.status(), answer.field("connection")), (400, Some("close")));
 }
 
 #[tokio::test]
