@@ -28,6 +28,7 @@ use tokio::time::Instant;
 pub mod asked;
 pub mod introduced;
 pub mod peer;
+pub mod plain;
 pub mod tls;
 pub mod wire;
 
