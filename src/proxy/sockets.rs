@@ -72,7 +72,8 @@ struct Missing {
 #[derive(Debug)]
 struct Thread {
     commands: mpsc::UnboundedSender<Command>,
-    handle: JoinHandle<()>,
+    /// `None`: whoever started it drives it.
+    handle: Option<JoinHandle<()>>,
 }
 
 impl Proxy {
@@ -87,18 +88,66 @@ impl Proxy {
         ready: Ready,
         drain: &drain::Watch,
     ) -> io::Result<Self> {
+        let (mut proxy, birth) = Self::without_threads(settings, snapshots, live, ready, drain);
+        for shard in 1..=settings.workers.max(1) {
+            let (birth, commands) = birth(shard);
+            let handle = Some(thread::spawn(birth)?);
+            proxy.threads.push(Thread { commands, handle });
+        }
+        Ok(proxy)
+    }
+
+    /// A proxy without threads of its own: the work of its one data thread is the future, to be driven on a `LocalSet` of
+    /// a single-threaded runtime. So client, proxy and backends can take turns on one thread, where nothing happens
+    /// between the looks of who drives them; fuzz targets do. `settings.workers` is taken as 1.
+    pub fn on_this_thread(
+        settings: Settings,
+        snapshots: Arc<Snapshots>,
+        live: Arc<Live>,
+        ready: Ready,
+        drain: &drain::Watch,
+    ) -> (Self, impl Future<Output = ()> + 'static) {
+        let settings = Settings { workers: 1, ..settings };
+        let (mut proxy, birth) = Self::without_threads(settings, snapshots, live, ready, drain);
+        let (birth, commands) = birth(1);
+        proxy.threads.push(Thread { commands, handle: None });
+        (proxy, thread::serve(birth))
+    }
+
+    /// All but the threads, and what each is born with and told by.
+    fn without_threads(
+        settings: Settings,
+        snapshots: Arc<Snapshots>,
+        live: Arc<Live>,
+        ready: Ready,
+        drain: &drain::Watch,
+    ) -> (Self, impl Fn(usize) -> (Birth, mpsc::UnboundedSender<Command>)) {
         let (force, forced) = watch::channel(false);
         let epoch = Instant::now();
         let memory = Memory::default();
-        let descriptors = Budget::new(reserve::connections(), settings.workers);
+        let workers = settings.workers.max(1);
+        let descriptors = Budget::new(reserve::connections(), workers);
         let scarce = Scarce { descriptors, memory: memory.clone(), passwords: Arc::default() };
-        let mut threads = Vec::with_capacity(settings.workers);
-        for shard in 1..=settings.workers.max(1) {
+        let first = Some(ready.pending("listening sockets"));
+        let proxy = Self {
+            snapshots: snapshots.clone(),
+            live,
+            ready,
+            memory,
+            memory_limit: settings.memory_limit,
+            threads: Vec::with_capacity(workers),
+            force,
+            open: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            first,
+        };
+        let drain = drain.clone();
+        let birth = move |shard: usize| {
             // Unbounded, since only the supervisor sends, a few words per listener and change.
             let (commands, inbox) = mpsc::unbounded_channel();
-            let handle = thread::spawn(Birth {
+            let birth = Birth {
                 shard,
-                workers: settings.workers.max(1),
+                workers,
                 epoch,
                 seed: settings.seed.wrapping_add(shard as u64),
                 scarce: scarce.clone(),
@@ -106,22 +155,10 @@ impl Proxy {
                 drain: drain.clone(),
                 force: forced.clone(),
                 commands: inbox,
-            })?;
-            threads.push(Thread { commands, handle });
-        }
-        let first = Some(ready.pending("listening sockets"));
-        Ok(Self {
-            snapshots,
-            live,
-            ready,
-            memory,
-            memory_limit: settings.memory_limit,
-            threads,
-            force,
-            open: BTreeMap::new(),
-            missing: BTreeMap::new(),
-            first,
-        })
+            };
+            (birth, commands)
+        };
+        (proxy, birth)
     }
 
     /// Opens and closes sockets as snapshots come, tries those again that could not be opened, and watches over the
@@ -160,7 +197,7 @@ impl Proxy {
         for thread in self.threads {
             drop(thread.commands);
             // A thread that panicked has told so itself.
-            let _ = thread.handle.join();
+            let _ = thread.handle.map(JoinHandle::join);
         }
     }
 

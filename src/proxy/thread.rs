@@ -63,10 +63,9 @@ const DRAIN_LOOK: Duration = Duration::from_millis(20);
 pub(super) fn spawn(birth: Birth) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("data-{}", birth.shard)).spawn(move || {
-        shard::enter(birth.shard);
         let tasks = tokio::task::LocalSet::new();
         // As a task of its own: what the set itself waits for is polled whenever any task of it is woken.
-        let living = tasks.spawn_local(live(birth));
+        let living = tasks.spawn_local(serve(birth));
         if let Err(error) = tasks.block_on(&runtime, living) {
             error!(%error, "a data thread ended before its time");
         }
@@ -74,8 +73,10 @@ pub(super) fn spawn(birth: Birth) -> io::Result<JoinHandle<()>> {
     })
 }
 
-async fn live(birth: Birth) {
-    let Birth { workers, epoch, seed, scarce, snapshots, drain, mut force, mut commands, .. } = birth;
+/// What the thread does: serves until it is to end. Counts on the thread that it is first polled on.
+pub(super) async fn serve(birth: Birth) {
+    let Birth { shard, workers, epoch, seed, scarce, snapshots, drain, mut force, mut commands } = birth;
+    shard::enter(shard);
     let mut changed = snapshots.changed();
     let guard = drain.guard();
     let worker = Rc::new(Worker::new(snapshots.reader(), drain, epoch, seed, scarce));

@@ -66,3 +66,27 @@ async fn a_lack_of_descriptors_has_its_remedy() {
     let reason = explain(ListenerKey::tcp("192.0.2.1:80".parse().unwrap()), &error, None).await;
     assert!(reason.ends_with("raise the limit of open files (LimitNOFILE)"), "{reason}");
 }
+
+#[tokio::test]
+async fn a_proxy_may_serve_on_the_thread_of_who_starts_it() {
+    let serve = async {
+        let (live, snapshots) = (Arc::new(Live::new(1)), Arc::new(Snapshots::default()));
+        let (_trigger, drain) = drain::channel();
+        let settings = Settings { workers: 3, seed: 1, memory_limit: None };
+        let (mut proxy, serving) =
+            Proxy::on_this_thread(settings, snapshots.clone(), live.clone(), Ready::default(), &drain);
+        let serving = tokio::task::spawn_local(serving);
+        let asked = SocketAddr::from(([127, 0, 0, 1], 0));
+        snapshots.publish(snapshot(&live, &[asked]));
+        proxy.match_sockets(&snapshots.current()).await;
+        let state = live.listener(&ListenerKey::tcp(asked));
+        let Socket::Open(address) = state.socket() else { panic!("{:?}", state.socket()) };
+        let client = tokio::net::TcpStream::connect(address).await.unwrap();
+        // It leads nowhere, and so it ends.
+        client.readable().await.unwrap();
+        assert_eq!(state.accepted(), 1);
+        proxy.force();
+        serving.await.unwrap();
+    };
+    tokio::task::LocalSet::new().run_until(serve).await;
+}
