@@ -17,5 +17,7 @@ mod frames;
 mod heads;
 #[path = "smuggling/paths.rs"]
 mod paths;
+#[path = "smuggling/seeds.rs"]
+mod seeds;
 #[path = "smuggling/strict.rs"]
 mod strict;

@@ -8,11 +8,12 @@ use crate::support::asked::{pool, route, web};
 use crate::support::tls::{Client, cert};
 use crate::support::{Asked, Sluice, Wire};
 
-type Field = (&'static str, &'static [u8]);
+/// A field of a head, as it is sent.
+pub(crate) type Field = (&'static str, &'static [u8]);
 
 const HIDDEN: &[u8] = b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
 
-enum Fate {
+pub(crate) enum Fate {
     /// 4xx or a reset, and no whole request at the backend.
     Refused,
     /// The backend sees exactly this.
@@ -20,10 +21,11 @@ enum Fate {
 }
 use Fate::{Refused, Served};
 
-struct Vector {
-    fields: Vec<Field>,
-    body: Vec<&'static [u8]>,
-    trailers: Vec<Field>,
+/// A request and what must become of it.
+pub(crate) struct Vector {
+    pub(crate) fields: Vec<Field>,
+    pub(crate) body: Vec<&'static [u8]>,
+    pub(crate) trailers: Vec<Field>,
     fate: Fate,
 }
 
@@ -40,7 +42,7 @@ fn post(fields: &[Field]) -> Vec<Field> {
     all
 }
 
-fn vectors() -> Vec<Vector> {
+pub(crate) fn vectors() -> Vec<Vector> {
     let mut all = Vec::new();
     let mut add = |fields: Vec<Field>, body: &[&'static [u8]], fate| {
         all.push(Vector { fields, body: body.to_vec(), trailers: Vec::new(), fate });

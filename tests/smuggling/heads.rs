@@ -8,10 +8,11 @@ use crate::support::{Asked, Sluice, Wire};
 
 /// What is hidden in bodies: it must never come to be a request.
 const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
-const BEHIND: &str = "GET /behind HTTP/1.1\r\nHost: a\r\n\r\n";
+/// Comes after each.
+pub(crate) const BEHIND: &str = "GET /behind HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// What must become of a request.
-enum Fate {
+pub(crate) enum Fate {
     /// An answer 4xx, nothing at the backend, and the connection ends.
     Refused,
     /// The backend sees exactly this and then what is behind.
@@ -42,7 +43,7 @@ fn chunked(chunks: &str) -> String {
     post("Transfer-Encoding: chunked", chunks)
 }
 
-fn vectors() -> Vec<(String, Fate)> {
+pub(crate) fn vectors() -> Vec<(String, Fate)> {
     let mut all = Vec::new();
     // Both framings, in either order and in other spellings.
     for field in [
