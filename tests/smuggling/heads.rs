@@ -159,6 +159,11 @@ pub(crate) fn vectors() -> Vec<(String, Fate)> {
         "2\r\r\nok\r\n0\r\n\r\n",
         "2\r\nok\r\n0\r\nX: a\0b\r\n\r\n",
         "2\r\nok\r\n0\r\nX : b\r\n\r\n",
+        // hyper would go on to the next empty line, and what stands before it would be lost.
+        "2\r\nok\r\n0\r\nX: y\n\r\n",
+        "2\r\nok\r\n0\r\nX: y\n\n",
+        "2\r\nok\r\n0\r\n\n",
+        "2\r\nok\r\n0\r\nX: y\r\n\n",
     ] {
         all.push((chunked(chunks), Cut));
     }
@@ -272,6 +277,7 @@ async fn a_head_in_pieces_means_what_it_means_whole() {
         (by_length("Transfer-Encoding: chunked"), false),
         ("GET /v HTTP/1.1\r\nHost: a\nX: y\r\n\r\n".to_owned(), false),
         (by_coding("Transfer-Encoding: chunked"), true),
+        (chunked(&format!("2\r\nok\r\n0\r\nX: y\n\r\n{BEHIND}")), false),
     ] {
         for at in (1..bytes.len()).step_by(7) {
             let mut client = Wire::to(address).await;

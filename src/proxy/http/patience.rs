@@ -306,8 +306,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         if !new.is_empty() {
             bump(&this.traffic.reads);
             if let Some(heads) = &mut this.heads {
+                let in_body = heads.is_in_body();
                 if !heads.follow(new) {
                     this.traffic.ambiguous.store(true, Relaxed);
+                    // Its head was taken, so all that is left to refuse is its end.
+                    if in_body {
+                        return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                    }
                 }
                 this.traffic.within.store(!heads.are_whole(), Relaxed);
             }

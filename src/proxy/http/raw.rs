@@ -1,8 +1,10 @@
 //! Pure. What hyper does not tell of a request, looked for in the bytes as they come.
 //!
 //! hyper reads leniently where the RFC lets it, and passes on one clear meaning: a lone LF ends a line, a
-//! `Content-Length` beside `Transfer-Encoding` is dropped, equal lengths become one. A proxy in front of us may have
-//! read something else. So such heads are refused, and for that the bytes are followed through heads and bodies.
+//! `Content-Length` beside `Transfer-Encoding` is dropped, equal lengths become one. After a lone LF among trailers it
+//! goes on to the next empty line, and leaves out all between: the request that to others begins there. A proxy in front
+//! of us may have read something else. So such requests are refused, and for that the bytes are followed through heads
+//! and bodies.
 //!
 //! Theory: most reads are whole heads without a body, and that is found out sixteen bytes at a time. Else a line of a
 //! head costs one search for its end and a look at its first letter, and a body of a known length costs nothing. A split
@@ -33,8 +35,8 @@ enum At {
     Size(u64, bool),
     /// In a chunk, or the line end after it.
     Chunk(u64),
-    /// In the lines after the last chunk; whether this one is empty so far.
-    Trailers(bool),
+    /// In the lines after the last chunk; whether this one is empty so far, and whether its last byte was CR.
+    Trailers(bool, bool),
     /// Nothing is followed any more.
     Lost,
 }
@@ -48,7 +50,12 @@ struct Seen {
 }
 
 impl RawHeads {
-    /// Follows more bytes. False when a head among them could mean something else to others.
+    /// Whether it is within the body of a request, or behind something that was wrong.
+    pub(super) fn is_in_body(&self) -> bool {
+        !matches!(self.at, At::Between | At::Head)
+    }
+
+    /// Follows more bytes. False when a head or a trailer among them could mean something else to others.
     pub(super) fn follow(&mut self, mut bytes: &[u8]) -> bool {
         if self.are_whole() && are_usual_heads(bytes) {
             return true;
@@ -70,13 +77,17 @@ impl RawHeads {
                     self.at = size_after(size, ended, *byte);
                     bytes = rest;
                 }
-                At::Trailers(empty) => {
+                At::Trailers(empty, cr) => {
                     let [byte, rest @ ..] = bytes else { return true };
-                    self.at = match byte {
-                        b'\n' if empty => At::Between,
-                        b'\n' => At::Trailers(true),
-                        b'\r' => At::Trailers(empty),
-                        _ => At::Trailers(false),
+                    self.at = match (byte, cr) {
+                        (b'\n', true) if empty => At::Between,
+                        (b'\n', true) => At::Trailers(true, false),
+                        (b'\n', false) | (_, true) => {
+                            self.at = At::Lost;
+                            return false;
+                        }
+                        (b'\r', false) => At::Trailers(empty, true),
+                        _ => At::Trailers(false, false),
                     };
                     bytes = rest;
                 }
@@ -196,7 +207,7 @@ fn skip(left: u64, bytes: &[u8], within: fn(u64) -> At, then: At) -> (At, &[u8])
 /// Where one more byte of a chunk's first line leads.
 fn size_after(size: u64, ended: bool, byte: u8) -> At {
     match (byte, char::from(byte).to_digit(16)) {
-        (b'\n', _) if size == 0 => At::Trailers(true),
+        (b'\n', _) if size == 0 => At::Trailers(true, false),
         (b'\n', _) => size.checked_add(2).map_or(At::Lost, At::Chunk),
         (_, Some(digit)) if !ended => {
             let more = size.checked_mul(16).and_then(|size| size.checked_add(u64::from(digit)));
@@ -258,6 +269,16 @@ mod tests {
             ] {
                 assert!(!passes(&format!("{first}{bytes}")), "{first:?} {bytes:?}");
             }
+        }
+    }
+
+    #[test]
+    fn lines_of_trailers_end_in_cr_lf() {
+        let chunked =
+            |trailers: &str| format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n{trailers}");
+        assert!(passes(&chunked(&format!("X: y\r\nZ:\r\n\r\n{GET}"))));
+        for trailers in ["X: y\n\r\n", "X: y\n\n", "\n\r\n", "X: y\r\n\n", "X: y\rz\r\n\r\n", "\r\r\n"] {
+            assert!(!passes(&chunked(&format!("{trailers}{GET}\r\n"))), "{trailers:?}");
         }
     }
 
