@@ -54,6 +54,8 @@ pub fn answers(mut bytes: &[u8], methods: &[&str]) -> Result<Vec<Answer>, String
             (Some(_), true) => return Err("two framings".into()),
             _ if is_head || matches!(status, 204 | 304) => String::new(),
             (None, true) => chunks(&mut bytes)?,
+            // A refusal of what nobody can tell the method of, which may be HEAD.
+            (Some(_), false) if methods.len() <= all.len() && bytes.is_empty() => String::new(),
             (Some(length), false) => {
                 let body = bytes.get(..length).ok_or("half a body")?;
                 bytes = &bytes[length..];

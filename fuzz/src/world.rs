@@ -235,6 +235,13 @@ impl Client {
         let _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
         self.wait(HANG).await;
         assert!(self.is_over, "the connection hangs after its client has ended; heard: {:?}", self.shown());
+        // What was sent to a backend before that may be on its way.
+        let (mut idle, mut moves) = (0, self.seen.moves());
+        while idle < QUIET {
+            yield_now().await;
+            idle = if self.seen.moves() == moves { idle + 1 } else { 0 };
+            moves = self.seen.moves();
+        }
     }
 
     /// What came, for people.
