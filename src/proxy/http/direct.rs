@@ -40,6 +40,8 @@ mod reply;
 const ROOM: usize = 8 * 1024;
 /// … and at most.
 const MOST: usize = 64 * 1024;
+/// How much more than the answer before took is read at once at first, in bytes.
+const SPARE: usize = 1024;
 
 /// A request that is a head alone.
 pub(super) struct Plain {
@@ -104,7 +106,10 @@ pub(super) struct Direct {
     bytes: BytesMut,
     // So many of them hold no end of a head.
     searched: usize,
+    // How much is read at once.
     room: usize,
+    // How much was read of the answer.
+    came: usize,
     // Of the request's bytes.
     sent: usize,
     state: State,
@@ -159,6 +164,7 @@ impl Direct {
             bytes,
             searched: 0,
             room: ROOM,
+            came: 0,
             sent: 0,
             state: State::Idle,
             keeps: true,
@@ -276,6 +282,7 @@ impl Direct {
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.bytes.reserve(self.room);
         let count = ready!(pin!(self.line.read_buf(&mut self.bytes)).poll(cx))?;
+        self.came = self.came.saturating_add(count);
         if count >= self.room {
             self.room = (2 * self.room).min(MOST);
         }
@@ -351,7 +358,10 @@ impl Direct {
         }
         // What came behind it is no answer to anything.
         self.state = if self.keeps && self.bytes.is_empty() { State::Idle } else { State::Over };
-        (self.bytes, self.room) = (BytesMut::new(), ROOM);
+        self.bytes = BytesMut::new();
+        // The next answer is like this one, mostly: then one call reads it. A little more, so that it is seen to be all.
+        self.room = self.came.saturating_add(SPARE).clamp(ROOM, MOST);
+        self.came = 0;
     }
 }
 

@@ -34,7 +34,7 @@ pub(in crate::proxy::http) struct ResponseBody {
     siphon: Option<Arc<Traffic>>,
 }
 
-/// A body shorter than this gains nothing by being spliced: see docs/decisions/015-large-answers-are-siphoned.md.
+/// A body shorter than this gains nothing by being spliced: see docs/decisions/016-large-answers-are-siphoned.md.
 const LARGE: u64 = 256 * 1024;
 
 impl ResponseBody {
