@@ -137,10 +137,20 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
                     | "upgrade"
             )
     };
-    let wrong: Vec<HeaderName> = trailers.keys().filter(|name| is_wrong(name.as_str())).cloned().collect();
+    let wrong: Vec<HeaderName> = trailers
+        .iter()
+        .filter(|(name, value)| is_wrong(name.as_str()) || is_padded(value))
+        .map(|(n, _)| n.clone())
+        .collect();
     for name in wrong {
         trailers.remove(name);
     }
+}
+
+/// Whether a value begins or ends with white space, which HTTP/1.1 would take off.
+pub(super) fn is_padded(value: &HeaderValue) -> bool {
+    let is_white = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_white(value.as_bytes().first()) || is_white(value.as_bytes().last())
 }
 
 /// Drops the fields of an answer that end here. Those of a switch of protocols stay if `upgrade`.

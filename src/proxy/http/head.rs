@@ -4,7 +4,7 @@
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Version, header};
 
-use super::fields::Fields;
+use super::fields::{Fields, is_padded};
 use crate::model::path::PathFault;
 
 /// Why a request is not served.
@@ -52,6 +52,10 @@ pub(super) fn check<'h>(parts: &'h Parts, fields: &Fields) -> Result<Option<&'h 
         return Err(Refusal { status: StatusCode::URI_TOO_LONG, reason: "the request target is too long" });
     }
     check_framing(parts, fields)?;
+    // Such a field is malformed in HTTP/2 (RFC 9113 §8.2.1); in HTTP/1.1 the white space is not part of the value.
+    if parts.version == Version::HTTP_2 && parts.headers.values().any(is_padded) {
+        return Err(bad("a field begins or ends with white space"));
+    }
     if !parts.uri.path().starts_with('/') {
         return Err(bad(PathFault::Relative.reason()));
     }
@@ -158,6 +162,9 @@ mod tests {
         assert_eq!(checked(|r| r.method("CONNECT").uri("a:1").header("host", "a:1")), Err(405));
         assert_eq!(checked(|r| r.method("TRACE").uri("/").header("host", "a")), Err(405));
         assert_eq!(checked(|r| r.version(Version::HTTP_2).uri("/")), Err(400));
+        for value in [" x", "x ", "x\t", " "] {
+            assert_eq!(checked(|r| r.version(Version::HTTP_2).uri("https://a/").header("x", value)), Err(400));
+        }
         let coding =
             |value: &'static str| checked(|r| r.uri("/").header("host", "a").header("transfer-encoding", value));
         assert_eq!(coding("gzip, chunked"), Err(400));

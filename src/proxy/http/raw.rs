@@ -55,7 +55,7 @@ impl RawHeads {
         !matches!(self.at, At::Between | At::Head)
     }
 
-    /// Follows more bytes. False when a head or a trailer among them could mean something else to others.
+    /// Follows more bytes. False when a head, a trailer or a chunk's size among them could mean something else to others.
     pub(super) fn follow(&mut self, mut bytes: &[u8]) -> bool {
         if self.are_whole() && are_usual_heads(bytes) {
             return true;
@@ -74,6 +74,11 @@ impl RawHeads {
                 At::Chunk(left) => (self.at, bytes) = skip(left, bytes, At::Chunk, At::Size(0, false)),
                 At::Size(size, ended) => {
                     let [byte, rest @ ..] = bytes else { return true };
+                    // Extensions are dropped, but what may end a line to others stands in none (RFC 9112 §7.1.1).
+                    if byte.is_ascii_control() && !matches!(byte, b'\r' | b'\n' | b'\t') {
+                        self.at = At::Lost;
+                        return false;
+                    }
                     self.at = size_after(size, ended, *byte);
                     bytes = rest;
                 }
@@ -269,6 +274,17 @@ mod tests {
             ] {
                 assert!(!passes(&format!("{first}{bytes}")), "{first:?} {bytes:?}");
             }
+        }
+    }
+
+    #[test]
+    fn an_extension_of_a_chunk_has_no_control_characters() {
+        let extended = |extension: &str| {
+            format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1{extension}\r\na\r\n0\r\n\r\n{GET}")
+        };
+        assert!(passes(&extended(";\ta=\"b\"")));
+        for extension in [";x\0", ";\x0b", ";a=\x7f"] {
+            assert!(!passes(&extended(extension)), "{extension:?}");
         }
     }
 
