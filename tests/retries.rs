@@ -113,6 +113,21 @@ async fn only_what_merely_asks_goes_elsewhere_when_it_may_have_been_done() {
 }
 
 #[tokio::test]
+async fn what_a_backend_began_to_answer_is_not_done_twice() {
+    let breaking = Peer::http(|message| match message.head.starts_with("DELETE") {
+        true => Reply::Last(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec()),
+        false => Reply::Send(answer("200 OK", "x")),
+    })
+    .await;
+    let (_sluice, address) = before(&[&breaking], |_| {}).await;
+    let mut client = Wire::to(address).await;
+    // So that there is a connection that waits.
+    assert_eq!(client.ask(request("GET")).await.status(), 200);
+    assert_eq!(client.ask(request("DELETE")).await.status(), 502);
+    assert_eq!(breaking.requests().len(), 2);
+}
+
+#[tokio::test]
 async fn an_answer_that_says_no_is_asked_for_elsewhere_where_the_pool_says_so() {
     let busy = Peer::http(|_| Reply::Send(answer("503 Service Unavailable", "busy"))).await;
     let alive = Peer::named("alive").await;

@@ -23,7 +23,7 @@ use hyper::body::Frame;
 use hyper::client::conn::http2::SendRequest;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use sluice::model::intent::{Cert, Protocol};
+use sluice::model::intent::{Cert, Protocol, SameSite, Sticky, StickyCookie};
 use sluice::model::outcome::Outcome;
 use support::asked::{pool, route, web};
 use support::peer::{answer, ok};
@@ -60,6 +60,19 @@ async fn h2(sluice: &Sluice) -> SendRequest<Body> {
 
 async fn text(response: Response<hyper::body::Incoming>) -> String {
     String::from_utf8(soon("the body", response.into_body().collect()).await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_cookie_given_over_https_comes_back_over_https_alone() {
+    let (peer, cert) = (Peer::named("one").await, cert(&["a.test"]));
+    let mut site = pool(&[peer.address]);
+    let (name, same_site) = ("SRV".into(), SameSite::default());
+    site.sticky = Some(Sticky::Cookie(StickyCookie { name, ttl: None, secure: None, same_site, key: None }));
+    let asked = Asked::default().listener(web(), "web", Protocol::Https, vec![route("*", "/", "site")]);
+    let sluice = Sluice::start(asked.pool("site", site).cert(web(), "a", cert)).await;
+    let stream = Client::offering(&["http/1.1"]).connect(sluice.address(web()).await, "a.test").await;
+    let answer = Wire::new(stream).get("a.test", "/").await;
+    assert!(answer.field("set-cookie").is_some_and(|cookie| cookie.contains("; Secure")), "{}", answer.head);
 }
 
 #[tokio::test]

@@ -32,8 +32,8 @@ pub(super) struct Wish {
 }
 
 /// Reads what a request of the client at `source` says of the backend it wants, and takes out what is not for the
-/// backend.
-pub(super) fn read<B>(pool: &PoolPlan, source: IpAddr, request: &mut Request<B>) -> Wish {
+/// backend. `over_tls`: whether the request came by a TLS connection, which holds where its fields do not say.
+pub(super) fn read<B>(pool: &PoolPlan, source: IpAddr, over_tls: bool, request: &mut Request<B>) -> Wish {
     let mut client = Client::from(source);
     client.hash = match &pool.intent.balance {
         Balance::HashUri => Some(digest::of_bytes(request.uri().path().as_bytes())),
@@ -47,8 +47,8 @@ pub(super) fn read<B>(pool: &PoolPlan, source: IpAddr, request: &mut Request<B>)
     if let Some(Sticky::Cookie(cookie)) = &pool.intent.sticky {
         client.kept = kept(pool, request.headers(), &cookie.name, &mut others);
         take_out(request.headers_mut(), &cookie.name);
-        // As the backend is told.
-        is_https = forwarded::is_https(request.headers()) == Some(true);
+        // As the backend is told, or will be.
+        is_https = forwarded::is_https(request.headers()).unwrap_or(over_tls);
     }
     Wish { client, others, is_https }
 }

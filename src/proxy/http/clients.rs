@@ -163,7 +163,7 @@ impl Shelf {
             return;
         }
         let mut directs = self.directs.borrow_mut();
-        if directs.len() < MOST {
+        if directs.len() + self.waiting.borrow().len() < MOST {
             directs.push((direct, now));
         }
         drop(directs);
@@ -194,7 +194,7 @@ impl Borrowed {
             return;
         }
         let mut waiting = home.waiting.borrow_mut();
-        if waiting.len() < MOST {
+        if waiting.len() + home.directs.borrow().len() < MOST {
             waiting.push(Waiting { sender, since: now });
         }
         if let Some(all) = home.all.upgrade() {

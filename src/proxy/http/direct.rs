@@ -22,8 +22,9 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::unconstrained;
 use tracing::debug;
 
 use super::body::Cut;
@@ -40,6 +41,8 @@ mod reply;
 const ROOM: usize = 8 * 1024;
 /// … and at most.
 const MOST: usize = 64 * 1024;
+/// How much is read without a final answer, in bytes: a head of the longest kind, and some interim answers.
+const UNANSWERED: usize = 256 * 1024;
 /// How much more than the answer before took is read at once at first, in bytes.
 const SPARE: usize = 1024;
 
@@ -178,12 +181,26 @@ impl Direct {
         matches!(self.state, State::Idle)
     }
 
-    /// Whether it is open and nothing came that nobody asked for.
+    /// Whether it is open and nothing came that nobody asked for. Whatever the task's budget is: of one that has used it
+    /// up, every stream says that nothing is there.
     pub(super) fn is_open(&mut self) -> bool {
         let mut probe = [0];
-        let mut into = ReadBuf::new(&mut probe);
-        let mut cx = Context::from_waker(Waker::noop());
-        self.is_idle() && Pin::new(&mut self.line).poll_read(&mut cx, &mut into).is_pending()
+        self.is_idle()
+            && match &mut self.line {
+                Line::Bare(socket) => {
+                    matches!(socket.try_read(&mut probe), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+                }
+                Line::Sealed(stream) => {
+                    let mut cx = Context::from_waker(Waker::noop());
+                    pin!(unconstrained(stream.read(&mut probe))).poll(&mut cx).is_pending()
+                }
+                Line::Lent => false,
+            }
+    }
+
+    /// Whether anything came since the last answer ended.
+    pub(super) fn has_spoken(&self) -> bool {
+        self.came > 0
     }
 
     /// Sends a request, and reads the head of its answer. Not to be called again once it was ready.
@@ -215,6 +232,11 @@ impl Direct {
                     self.state = State::Over;
                     return Poll::Ready(Err(Lost::Broke));
                 }
+            }
+            if self.came > UNANSWERED {
+                debug!("a backend sends interim answers without end");
+                self.state = State::Over;
+                return Poll::Ready(Err(Lost::Broke));
             }
             if !matches!(ready!(self.poll_more(cx)), Ok(1..)) {
                 self.state = State::Over;

@@ -154,7 +154,7 @@ pub(super) async fn forward(
     if let Some(id) = untold.take_if(|_| !is_plain || goes_by_fields) {
         forwarded::tell(request.headers_mut(), hop(session), &id);
     }
-    let wish = affinity::read(&pool, client, &mut request);
+    let wish = affinity::read(&pool, client, session.proto == "https", &mut request);
     let body = if shares { request.body_mut().keep() } else { None };
     let replay =
         (!is_plain && (shares || reach != Reach::Nowhere)).then(|| Replay::of(&request, session.buffer.take()));

@@ -15,13 +15,14 @@
 //! acknowledged that counts, not what the socket took: [`LEAST`] in each stall time.
 
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Transport;
@@ -134,8 +135,9 @@ impl Patience {
         }
         loop {
             if !self.registered {
-                // Once after each arming; between, a look at a flag tells whether it fired.
-                self.registered = self.timer.as_mut().poll(cx).is_pending();
+                // Once after each arming; between, a look at a flag tells whether it fired. A task that has moved much
+                // has used up its budget, and would be told `Pending` without being registered.
+                self.registered = pin!(unconstrained(self.timer.as_mut())).poll(cx).is_pending();
             }
             if self.registered && !self.timer.is_elapsed() {
                 return Poll::Pending;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpListener;
 use tokio::task::LocalSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 use crate::drain;
@@ -50,7 +50,8 @@ async fn with_tcp_client<F: Future<Output = ()>>(client: impl FnOnce(TcpStream, 
     served(theirs, |stop| client(ours, stop)).await
 }
 
-async fn served<S: Transport, F: Future<Output = ()>>(stream: S, client: impl FnOnce(Stop) -> F) -> Arc<ListenerState> {
+/// A connection of a listener that has no configuration.
+fn admitted() -> (Rc<Worker>, Connection, Arc<ListenerState>, Stop) {
     let key = ListenerKey::tcp("127.0.0.1:80".parse().unwrap());
     let state = Live::new(1).listener(&key);
     let (trigger, drain) = drain::channel();
@@ -60,6 +61,11 @@ async fn served<S: Transport, F: Future<Output = ()>>(stream: S, client: impl Fn
     let admitted = Admitted::new(state.clone());
     let connection =
         Connection { key, peer, port: 80, to: None, admitted, speed: None, _busy: Rc::default(), _held: None };
+    (worker, connection, state, stop)
+}
+
+async fn served<S: Transport, F: Future<Output = ()>>(stream: S, client: impl FnOnce(Stop) -> F) -> Arc<ListenerState> {
+    let (worker, connection, state, stop) = admitted();
     LocalSet::new()
         .run_until(async {
             tokio::join!(serve(worker, connection, stream, None), client(stop.clone()));
@@ -212,4 +218,22 @@ fn a_waiting_connection_is_small() {
     let (clear, sealed) = (size(serve::<TcpStream>), size(serve::<Box<TlsStream<TcpStream>>>));
     assert!(clear <= 1664 && sealed <= 1664, "{clear} {sealed}");
     assert!(size_of::<Session>() <= 768, "{}", size_of::<Session>());
+}
+
+/// As a task that moved 128 pieces of a body in one turn: tokio then tells it that nothing is ready, time included.
+#[tokio::test(start_paused = true)]
+async fn time_is_kept_for_who_used_up_the_budget_of_his_turn() {
+    let (worker, connection, _state, _stop) = admitted();
+    let session = Session::new(worker, &connection, connection.ends(|| None), None);
+    let mut patience = Patience::new(&session, Arc::default(), true);
+    poll_fn(|cx| {
+        while let Poll::Ready(spent) = tokio::task::coop::poll_proceed(cx) {
+            spent.made_progress();
+        }
+        assert!(patience.poll(cx, &session, false).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    let ended = poll_fn(|cx| patience.poll(cx, &session, false));
+    timeout(Duration::from_secs(3600), ended).await.expect("who says nothing is not waited for for ever");
 }

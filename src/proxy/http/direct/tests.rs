@@ -143,3 +143,35 @@ async fn an_answer_to_head_has_no_body() {
     assert_eq!(answer.headers()["content-length"], "3");
     assert!(direct.borrow_mut().is_open());
 }
+
+/// Uses up what a task may do in one turn.
+fn spend(cx: &mut Context<'_>) {
+    while let Poll::Ready(spent) = tokio::task::coop::poll_proceed(cx) {
+        spent.made_progress();
+    }
+}
+
+#[tokio::test]
+async fn a_closed_connection_is_seen_by_a_task_that_used_up_its_budget() {
+    let (direct, backend) = connected().await;
+    drop(backend);
+    poll_fn(|cx| direct.borrow().socket().poll_read_ready(cx)).await.unwrap();
+    let is_open = poll_fn(|cx| {
+        spend(cx);
+        Poll::Ready(direct.borrow_mut().is_open())
+    });
+    assert!(!is_open.await);
+}
+
+#[tokio::test]
+async fn interim_answers_do_not_go_on_for_ever() {
+    let (direct, mut backend) = connected().await;
+    let plain = plain("GET");
+    let flood = async { while backend.write_all(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n").await.is_ok() {} };
+    let lost = tokio::select! {
+        answer = asked(&direct, &plain) => answer.err(),
+        () = flood => None,
+    };
+    assert_eq!(lost, Some(Lost::Broke));
+    assert!(direct.borrow().has_spoken());
+}

@@ -38,8 +38,13 @@ impl<'a> Attempt<'a> {
                 // It was closed while it waited, which is no failure of its backend.
                 Err(Unanswered { unsent: Some(_), .. }) => {}
                 Err(unanswered) => {
-                    // Closed as the request came to it, perhaps: a backend that is up is asked once more, afresh.
-                    let may_repeat = kept.reach != Reach::Nowhere && backend.is_up();
+                    // Closed as the request came to it, perhaps: a backend that is up is asked once more, afresh. One
+                    // that began to answer had the request.
+                    let may_repeat = match kept.reach {
+                        Reach::Nowhere => false,
+                        Reach::Same => backend.is_up() && !direct.borrow().has_spoken(),
+                        Reach::Anywhere => backend.is_up(),
+                    };
                     if unanswered.failure != Failure::Broke || !may_repeat {
                         return Err(unanswered);
                     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::{Request, Response};
+use tokio::task::unconstrained;
 use tokio::time::Instant;
 
 use super::{Failure, RequestBody, Session, Unanswered, shared};
@@ -80,7 +81,8 @@ pub(super) async fn awaited<T>(
         if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
             return Poll::Ready(Ok(sent));
         }
-        while alarm.as_mut().poll(cx).is_ready() {
+        // Who sends without end uses up the task's budget each time, and would keep the alarm from being heard.
+        while pin!(unconstrained(alarm.as_mut())).poll(cx).is_ready() {
             if patience.should_leave() {
                 return Poll::Ready(Err(Failure::Broke));
             }
