@@ -39,7 +39,8 @@ fuzz_target!(|input: &[u8]| {
         client.to_its_end().await;
         (client.heard, stand.seen.since(0))
     });
-    if bytes.starts_with(PREFACE) {
+    // hyper leaves out line ends before the first word.
+    if bytes.trim_ascii_start().starts_with(PREFACE) {
         return;
     }
     let said = readings(bytes);

@@ -52,6 +52,11 @@ pub(super) fn check<'h>(parts: &'h Parts, fields: &Fields) -> Result<Option<&'h 
         return Err(Refusal { status: StatusCode::URI_TOO_LONG, reason: "the request target is too long" });
     }
     check_framing(parts, fields)?;
+    // `:path` begins with `/` (RFC 9113 §8.3.1). In HTTP/1.1 this may be of `http://host?query`.
+    let target = parts.uri.path_and_query().map(|target| target.as_str());
+    if parts.version == Version::HTTP_2 && target.is_some_and(|target| !target.starts_with('/')) {
+        return Err(bad(PathFault::Relative.reason()));
+    }
     // Such a field is malformed in HTTP/2 (RFC 9113 §8.2.1); in HTTP/1.1 the white space is not part of the value.
     if parts.version == Version::HTTP_2 && parts.headers.values().any(is_padded) {
         return Err(bad("a field begins or ends with white space"));
@@ -127,8 +132,8 @@ pub(super) fn host_of(authority: &str) -> Result<&str, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::Request;
     use hyper::http::request::Builder;
+    use hyper::{Request, Uri};
 
     use super::*;
     use crate::proxy::http::fields::Side;
@@ -162,6 +167,12 @@ mod tests {
         assert_eq!(checked(|r| r.method("CONNECT").uri("a:1").header("host", "a:1")), Err(405));
         assert_eq!(checked(|r| r.method("TRACE").uri("/").header("host", "a")), Err(405));
         assert_eq!(checked(|r| r.version(Version::HTTP_2).uri("/")), Err(400));
+        let mut without_slash = Request::new(()).into_parts().0;
+        without_slash.version = Version::HTTP_2;
+        let target = Uri::builder().scheme("https").authority("a").path_and_query("?v");
+        without_slash.uri = target.build().unwrap();
+        let fields = Fields::of(&without_slash.headers, Side::Client);
+        assert_eq!(check(&without_slash, &fields), Err(bad(PathFault::Relative.reason())));
         for value in [" x", "x ", "x\t", " "] {
             assert_eq!(checked(|r| r.version(Version::HTTP_2).uri("https://a/").header("x", value)), Err(400));
         }
