@@ -139,7 +139,7 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
     };
     let wrong: Vec<HeaderName> = trailers
         .iter()
-        .filter(|(name, value)| is_wrong(name.as_str()) || is_padded(value))
+        .filter(|(name, value)| is_wrong(name.as_str()) || is_malformed(name, value))
         .map(|(n, _)| n.clone())
         .collect();
     for name in wrong {
@@ -147,10 +147,11 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
     }
 }
 
-/// Whether a value begins or ends with white space, which HTTP/1.1 would take off.
-pub(super) fn is_padded(value: &HeaderValue) -> bool {
+/// Whether a field of HTTP/2 cannot be one of HTTP/1.1: its name is no token (the `http` crate takes quotes), or its
+/// value begins or ends with white space, which would be taken off.
+pub(super) fn is_malformed(name: &HeaderName, value: &HeaderValue) -> bool {
     let is_white = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    is_white(value.as_bytes().first()) || is_white(value.as_bytes().last())
+    is_white(value.as_bytes().first()) || is_white(value.as_bytes().last()) || name.as_str().contains('"')
 }
 
 /// Drops the fields of an answer that end here. Those of a switch of protocols stay if `upgrade`.

@@ -4,7 +4,7 @@
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Version, header};
 
-use super::fields::{Fields, is_padded};
+use super::fields::{Fields, is_malformed};
 use crate::model::path::PathFault;
 
 /// Why a request is not served.
@@ -57,9 +57,13 @@ pub(super) fn check<'h>(parts: &'h Parts, fields: &Fields) -> Result<Option<&'h 
     if parts.version == Version::HTTP_2 && target.is_some_and(|target| !target.starts_with('/')) {
         return Err(bad(PathFault::Relative.reason()));
     }
-    // Such a field is malformed in HTTP/2 (RFC 9113 §8.2.1); in HTTP/1.1 the white space is not part of the value.
-    if parts.version == Version::HTTP_2 && parts.headers.values().any(is_padded) {
-        return Err(bad("a field begins or ends with white space"));
+    // Such fields are malformed in HTTP/2 (RFC 9113 §8.2.1). In HTTP/1.1 the white space is not part of the value, and
+    // hyper refuses such names.
+    if parts.version == Version::HTTP_2 && parts.headers.iter().any(|(name, value)| is_malformed(name, value)) {
+        return Err(bad("a field has no token for its name, or begins or ends with white space"));
+    }
+    if parts.uri.query().is_some_and(|query| !query.is_ascii()) {
+        return Err(bad("the query has bytes that must be percent-encoded"));
     }
     if !parts.uri.path().starts_with('/') {
         return Err(bad(PathFault::Relative.reason()));
@@ -132,6 +136,7 @@ pub(super) fn host_of(authority: &str) -> Result<&str, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderName;
     use hyper::http::request::Builder;
     use hyper::{Request, Uri};
 
@@ -173,6 +178,10 @@ mod tests {
         without_slash.uri = target.build().unwrap();
         let fields = Fields::of(&without_slash.headers, Side::Client);
         assert_eq!(check(&without_slash, &fields), Err(bad(PathFault::Relative.reason())));
+        assert_eq!(checked(|r| r.uri("/?v=ю").header("host", "a")), Err(400));
+        // As HPACK's reader makes it.
+        let quoted = HeaderName::from_lowercase(b"\"x").unwrap();
+        assert_eq!(checked(|r| r.version(Version::HTTP_2).uri("https://a/").header(quoted, "y")), Err(400));
         for value in [" x", "x ", "x\t", " "] {
             assert_eq!(checked(|r| r.version(Version::HTTP_2).uri("https://a/").header("x", value)), Err(400));
         }
