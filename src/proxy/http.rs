@@ -101,6 +101,11 @@ const SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 32\r\n\
     connection: close\r\n\r\n408 the request came too slowly\n";
 
+/// The answer to HTTP/2 where it cannot begin.
+const MISPLACED: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 68\r\n\
+    connection: close\r\n\r\n400 HTTP/2 begins with the first words of a connection in the clear\n";
+
 /// What the handshake said.
 #[derive(Debug)]
 pub(super) struct Tls {
@@ -252,39 +257,52 @@ async fn serve_h1<S: Transport>(session: &Rc<Session>, stream: S) -> End {
     });
     let steps = Steps { finish: Resting::finish, is_awake: Resting::is_awake, rest: Resting::rest };
     let end = drive(session, &mut serving, patience, steps).await;
-    // HTTP/2 by prior knowledge (RFC 9113 §3.3): hyper answers nothing to its first words, and gives them back.
-    if matches!(end, End::Served(Err(_))) && session.requests() == 0 && session.proto == "http" {
-        return match serving.into_stream() {
-            Some((read, stream)) if read.starts_with(PREFACE) => {
-                session.h2.set(true);
-                Box::pin(serve_h2(session, Begun::new(read, stream))).await
-            }
-            _ => end,
-        };
-    }
-    let left = || serving.into_stream().map(|(_, stream)| stream);
+    let left = || serving.into_stream().map(|(read, watched)| (read, watched.read(), watched.stream));
     match &end {
+        End::Served(Err(_)) => match left() {
+            Some(left) if left.0.starts_with(PREFACE) => {
+                if let Some(end) = Box::pin(prior_knowledge(session, left)).await {
+                    return end;
+                }
+            }
+            // HTTP/1.0 ends a body with the connection: only a reset tells a broken one from a whole one.
+            Some((_, _, stream)) if session.outcome.get() == Outcome::BackendBroke => stream.abort_on_close(),
+            _ => {}
+        },
         End::Silent(Outcome::SlowHead) => {
-            if let Some(mut stream) = left() {
-                // Who is that slow may not take it either.
-                let _ = timeout(Duration::from_secs(1), stream.write_all(SLOW)).await;
+            if let Some((_, _, stream)) = left() {
+                Box::pin(last_words(stream, SLOW)).await;
             }
         }
         End::Served(Ok(())) if session.lingers.get() => {
-            if let Some(stream) = left() {
+            if let Some((_, _, stream)) = left() {
                 // In a box, for it reads into room of its own.
                 Box::pin(linger::linger(stream)).await;
-            }
-        }
-        // HTTP/1.0 ends a body with the connection: only a reset tells a broken one from a whole one.
-        End::Served(Err(_)) if session.outcome.get() == Outcome::BackendBroke => {
-            if let Some(stream) = left() {
-                stream.abort_on_close();
             }
         }
         _ => {}
     }
     end
+}
+
+/// Serves HTTP/2 by prior knowledge (RFC 9113 §3.3): hyper answers nothing to its first words, and gives them back. It
+/// does so too where they are not the first, even behind a request that it refuses: `None` then. `read` of the stream
+/// were these bytes, of so many in all.
+async fn prior_knowledge<S: Transport>(
+    session: &Rc<Session>,
+    (read, in_all, stream): (bytes::Bytes, u64, S),
+) -> Option<End> {
+    if in_all == read.len() as u64 && session.proto == "http" {
+        session.h2.set(true);
+        return Some(serve_h2(session, Begun::new(read, stream)).await);
+    }
+    last_words(stream, MISPLACED).await;
+    None
+}
+
+/// Says these bytes before the end, for as long as a moment: who was that slow may not take them either.
+async fn last_words<S: Transport>(mut stream: S, words: &[u8]) {
+    let _ = timeout(Duration::from_secs(1), stream.write_all(words)).await;
 }
 
 async fn serve_h2<S: Transport>(session: &Rc<Session>, stream: S) -> End {

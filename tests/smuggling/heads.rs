@@ -221,9 +221,10 @@ pub(crate) fn vectors() -> Vec<(String, Fate)> {
     ] {
         all.push((head.to_owned(), Refused));
     }
-    all.push(("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), Cut));
+    all.push(("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), Refused));
     all.push(("\r\nGET /v HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), Served("GET /v")));
     all.push(("GET http://A/v HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), Served("GET /v")));
+    all.push(("GET http://a#v HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), Served("GET /")));
     all
 }
 
@@ -265,6 +266,24 @@ async fn what_could_be_read_in_two_ways_is_not_forwarded_and_nothing_is_multipli
         assert_eq!(backend.requests(), expected, "{bytes:?}");
     }
     assert!(sluice.listener(web()).ended(Outcome::Malformed) > 0);
+}
+
+/// HTTP/2 in the clear begins a connection, or does not begin.
+#[tokio::test]
+async fn the_first_words_of_http2_count_only_as_the_first() {
+    let backend = Strict::start().await;
+    let sluice = Sluice::start(Asked::site(&[backend.peer.address])).await;
+    let address = sluice.address(web()).await;
+    for before in
+        ["\r\n", "\n", "POST /v HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n\n\r\n", "GET / HTTP/9\r\n\r\n"]
+    {
+        let mut client = Wire::to(address).await;
+        let _ = client.try_send(format!("{before}PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")).await;
+        let answer = client.message().await.unwrap_or_else(|| panic!("no answer behind {before:?}"));
+        assert_eq!(answer.status(), 400, "behind {before:?}");
+        assert_eq!(client.rest().await.0, b"", "behind {before:?}");
+    }
+    assert_eq!(backend.requests(), [""; 0]);
 }
 
 /// The same bytes in two pieces, cut anywhere.

@@ -217,8 +217,7 @@ pub(super) fn prepare(
         headers.insert(name, value.clone());
     }
     if parts.uri.authority().is_some() {
-        let path = parts.uri.path_and_query().cloned();
-        parts.uri = path.map_or_else(Uri::default, Uri::from);
+        parts.uri = path::origin_form(&parts.uri);
     }
     parts.version = Version::HTTP_11;
     (Request::from_parts(parts, body), upgrade)

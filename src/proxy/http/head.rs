@@ -2,7 +2,8 @@
 //! is refused, so that routes and backends never disagree about it.
 
 use hyper::http::request::Parts;
-use hyper::{Method, StatusCode, Version, header};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Method, StatusCode, Uri, Version, header};
 
 use super::fields::{Fields, is_malformed};
 use crate::model::path::PathFault;
@@ -53,8 +54,7 @@ pub(super) fn check<'h>(parts: &'h Parts, fields: &Fields) -> Result<Option<&'h 
     }
     check_framing(parts, fields)?;
     // `:path` begins with `/` (RFC 9113 §8.3.1). In HTTP/1.1 this may be of `http://host?query`.
-    let target = parts.uri.path_and_query().map(|target| target.as_str());
-    if parts.version == Version::HTTP_2 && target.is_some_and(|target| !target.starts_with('/')) {
+    if parts.version == Version::HTTP_2 && parts.uri.path_and_query().is_some_and(|target| !begins_with_slash(target)) {
         return Err(bad(PathFault::Relative.reason()));
     }
     // Such fields are malformed in HTTP/2 (RFC 9113 §8.2.1). In HTTP/1.1 the white space is not part of the value, and
@@ -72,6 +72,15 @@ pub(super) fn check<'h>(parts: &'h Parts, fields: &Fields) -> Result<Option<&'h 
         return Err(bad("the scheme must be http or https"));
     }
     authority(parts, fields)
+}
+
+/// Whether a path is there and begins with `/`. Of one that is a fragment alone nothing is left, which `http` shows as
+/// `/` as long as there is a scheme.
+fn begins_with_slash(target: &PathAndQuery) -> bool {
+    match target.as_str() {
+        "/" => !Uri::from(target.clone()).path().is_empty(),
+        target => target.starts_with('/'),
+    }
 }
 
 fn check_framing(parts: &Parts, fields: &Fields) -> Result<(), Refusal> {
@@ -136,9 +145,9 @@ pub(super) fn host_of(authority: &str) -> Result<&str, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use hyper::Request;
     use hyper::header::HeaderName;
     use hyper::http::request::Builder;
-    use hyper::{Request, Uri};
 
     use super::*;
     use crate::proxy::http::fields::Side;
@@ -172,12 +181,15 @@ mod tests {
         assert_eq!(checked(|r| r.method("CONNECT").uri("a:1").header("host", "a:1")), Err(405));
         assert_eq!(checked(|r| r.method("TRACE").uri("/").header("host", "a")), Err(405));
         assert_eq!(checked(|r| r.version(Version::HTTP_2).uri("/")), Err(400));
-        let mut without_slash = Request::new(()).into_parts().0;
-        without_slash.version = Version::HTTP_2;
-        let target = Uri::builder().scheme("https").authority("a").path_and_query("?v");
-        without_slash.uri = target.build().unwrap();
-        let fields = Fields::of(&without_slash.headers, Side::Client);
-        assert_eq!(check(&without_slash, &fields), Err(bad(PathFault::Relative.reason())));
+        for path in ["?v", "#v", "#"] {
+            let mut without_slash = Request::new(()).into_parts().0;
+            without_slash.version = Version::HTTP_2;
+            let target = Uri::builder().scheme("https").authority("a").path_and_query(path);
+            without_slash.uri = target.build().unwrap();
+            let fields = Fields::of(&without_slash.headers, Side::Client);
+            assert_eq!(check(&without_slash, &fields), Err(bad(PathFault::Relative.reason())), "{path}");
+        }
+        assert_eq!(checked(|r| r.version(Version::HTTP_2).uri("https://a/#v")), Ok(Some("a".to_owned())));
         assert_eq!(checked(|r| r.uri("/?v=ю").header("host", "a")), Err(400));
         // As HPACK's reader makes it.
         let quoted = HeaderName::from_lowercase(b"\"x").unwrap();

@@ -40,6 +40,14 @@ pub(super) fn with_target(uri: &Uri, target: String) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
+/// What of the URI is said to its own server (RFC 9112 §3.2.1). Never empty: of a target as `http://host#part` nothing
+/// is left but a `/`.
+pub(super) fn origin_form(uri: &Uri) -> Uri {
+    // `http` shows an empty path as `/` for as long as there is a scheme; the URI by default is one.
+    let target = uri.path_and_query().filter(|target| target.as_str() != "/");
+    target.cloned().map_or_else(Uri::default, Uri::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +56,19 @@ mod tests {
     fn another_path_leaves_the_rest_of_the_uri() {
         for (uri, expected) in [("/a?b", "/c?b"), ("http://h:1/a?b", "http://h:1/c?b")] {
             assert_eq!(with_target(&uri.parse().unwrap(), "/c?b".to_owned()).unwrap().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_server_of_its_own_is_asked_for_is_never_empty() {
+        for (uri, expected) in [
+            ("http://a#x", "/"),
+            ("http://a", "/"),
+            ("http://a/", "/"),
+            ("http://a/b?c#d", "/b?c"),
+            ("http://a?b", "/?b"),
+        ] {
+            assert_eq!(origin_form(&uri.parse().unwrap()).to_string(), expected, "{uri}");
         }
     }
 }

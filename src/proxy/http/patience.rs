@@ -247,7 +247,8 @@ pub(super) struct Watched<S> {
     pub(super) stream: S,
     traffic: Arc<Traffic>,
     half_closed: bool,
-    // Bytes that the socket took, in all.
+    // Bytes that came, and that the socket took, in all.
+    read: u64,
     written: u64,
     // The kernel was told to let only so much wait.
     bounded: bool,
@@ -259,12 +260,25 @@ impl<S: Transport> Watched<S> {
     /// Watches a stream.
     pub(super) fn new(stream: S) -> Self {
         let traffic = Traffic { bare: stream.bare().is_some(), ..Traffic::default() };
-        Self { stream, traffic: Arc::new(traffic), half_closed: false, written: 0, bounded: false, heads: None }
+        Self {
+            stream,
+            traffic: Arc::new(traffic),
+            half_closed: false,
+            read: 0,
+            written: 0,
+            bounded: false,
+            heads: None,
+        }
     }
 
     /// Watches a stream of HTTP/1 and looks at the heads that come on it.
     pub(super) fn following_heads(stream: S) -> Self {
         Self { heads: Some(RawHeads::default()), ..Self::new(stream) }
+    }
+
+    /// Bytes that came on it so far.
+    pub(super) fn read(&self) -> u64 {
+        self.read
     }
 
     /// What moved, to be looked at while hyper owns the stream.
@@ -306,6 +320,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         ready!(Pin::new(&mut this.stream).poll_read(cx, into))?;
         let new = into.filled().get(before..).unwrap_or_default();
         if !new.is_empty() {
+            this.read += new.len() as u64;
             bump(&this.traffic.reads);
             if let Some(heads) = &mut this.heads {
                 let in_body = heads.is_in_body();

@@ -68,13 +68,13 @@ where
     }
 
     /// The client's stream, and what was read of it and not used; `None` when it was given away.
-    pub(super) fn into_stream(self) -> Option<(Bytes, S)> {
+    pub(super) fn into_stream(self) -> Option<(Bytes, Watched<S>)> {
         let line = match self.at {
             At::Rest(line) => Some(line),
             At::Awake(awake) => (self.end)(*awake),
             At::Gone => None,
         };
-        line.map(Begun::into_parts).map(|(read, watched)| (read, watched.stream))
+        line.map(Begun::into_parts)
     }
 
     fn wake(&mut self) {
