@@ -202,10 +202,11 @@ fn pages_with_everything() -> Pages {
         origin: origin.clone(),
     };
     let now = SystemTime::now();
+    let made = rcgen::generate_simple_self_signed(["shop.example.test".to_owned()]).unwrap();
     let cert = Cert {
         names: vec![HostPattern::parse("shop.example.test").unwrap()],
-        chain: vec![b"chain".as_slice().into()],
-        key: Secret::new(b"key".as_slice()),
+        chain: vec![made.cert.der().to_vec().into()],
+        key: Secret::new(made.signing_key.serialize_der().as_slice()),
         not_before: 0,
         not_after: now.duration_since(UNIX_EPOCH).unwrap().as_secs() as i64,
         must_staple: false,
@@ -220,6 +221,10 @@ fn pages_with_everything() -> Pages {
     let routes = vec![Route { action: Action::NotFound, ..listener.routes[0].clone() }];
     let dns = Listener { name: "dns".into(), protocol: Protocol::Udp, routes, ..listener.clone() };
     intent.listeners.insert(ListenerKey::of(dns.protocol, key.address), Arc::new(dns));
+    let shop = CertName::new("shop");
+    let secure =
+        Listener { name: "secure".into(), protocol: Protocol::Https, certs: vec![shop.clone()], ..listener.clone() };
+    intent.listeners.insert(ListenerKey::tcp(SocketAddr::from(([127, 0, 0, 1], 8443))), Arc::new(secure));
     intent.listeners.insert(key, Arc::new(listener));
     intent.pools.insert(
         pool.clone(),
@@ -230,7 +235,7 @@ fn pages_with_everything() -> Pages {
             ..Pool::new(origin)
         }),
     );
-    intent.certs.insert(CertName::new("shop"), Arc::new(cert));
+    intent.certs.insert(shop, Arc::new(cert));
 
     let (snapshots, live) = (Snapshots::default(), Live::new(1));
     let (snapshot, problems) = compile(&intent, &Snapshot::default(), &live);

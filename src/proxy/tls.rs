@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 
 use super::{Connection, Worker, announce, http, limit};
 use crate::model::intent::tls::Tell;
+use crate::model::live::listener::Handshake;
 use crate::model::outcome::Outcome;
 use crate::model::tls::{Clients, Identity, Names};
 use crate::net::first;
@@ -48,6 +49,11 @@ pub(super) async fn serve(worker: Rc<Worker>, connection: Connection, stream: Tc
         Ok(Ok((stream, Some(identity)))) => match told(&stream, &identity) {
             Ok(Told { fields, common_name, is_verified }) => {
                 let shaken = stream.get_ref().1;
+                let kind = match shaken.handshake_kind() {
+                    Some(HandshakeKind::Resumed) => Handshake::Resumed,
+                    _ => Handshake::Full,
+                };
+                connection.admitted.listener().shook_hands(kind);
                 let tls = http::Tls {
                     h2: shaken.alpn_protocol() == Some(b"h2"),
                     name: shaken.server_name().map(Into::into),

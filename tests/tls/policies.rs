@@ -8,10 +8,12 @@ use sluice::model::host::Host;
 use sluice::model::intent::tls::{Alpn, ClientAuthMode, Staple, Tell, TlsVersion};
 use sluice::model::intent::{Cert, ListenerKey, Protocol};
 use sluice::model::live::acme::Answer;
+use sluice::model::live::listener::Handshake;
 use sluice::model::outcome::Outcome;
 
 use crate::secure;
 use crate::support::asked::{at, pool, route, web};
+
 use crate::support::tls::{Authority, Client, Manner, Shown, cert, cert_with, showed};
 use crate::support::{Asked, Peer, Sluice, Wire, eventually, soon};
 
@@ -96,6 +98,8 @@ async fn a_session_from_where_no_certificate_is_asked_for_opens_no_door_that_ask
             assert_eq!(served(&member, &sluice, at(2), "a.test").await, Some(HandshakeKind::Resumed));
             assert_eq!(served(&member, &sluice, web(), "a.test").await, Some(HandshakeKind::Full));
         }
+        let counted = |how| sluice.listener(web()).handshakes(how);
+        assert_eq!((counted(Handshake::Full), counted(Handshake::Resumed)), (4, 2), "twice {mode:?}");
     }
 }
 

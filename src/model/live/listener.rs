@@ -24,6 +24,18 @@ words! {
     }
 }
 
+words! {
+    /// How a TLS handshake went that ended well.
+    pub enum Handshake,
+    /// The value of the label `kind`.
+    fn label {
+        /// With a certificate, which costs a signature.
+        Full = "full",
+        /// By a session from before.
+        Resumed = "resumed",
+    }
+}
+
 /// Counters of one listening address, and whether its socket is open.
 #[derive(Debug)]
 pub struct ListenerState {
@@ -56,6 +68,7 @@ struct ListenerShard {
     bytes_out: [Count; Path::ALL.len()],
     refused: [Count; Refusal::ALL.len()],
     ended: [Count; Outcome::ALL.len()],
+    shaken: [Count; Handshake::ALL.len()],
 }
 
 impl ListenerState {
@@ -123,6 +136,16 @@ impl ListenerState {
         let shard = self.shards.here();
         shard.bytes_in[path as usize].add(from_client);
         shard.bytes_out[path as usize].add(to_client);
+    }
+
+    /// A client shook hands.
+    pub fn shook_hands(&self, how: Handshake) {
+        self.shards.here().shaken[how as usize].add(1);
+    }
+
+    /// Handshakes that ended well and went this way.
+    pub fn handshakes(&self, how: Handshake) -> u64 {
+        sum(&self.shards, |s| &s.shaken[how as usize])
     }
 
     /// Connections accepted.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod datagrams;
+mod handshakes;
 
 use super::family::{Family, Page};
 use crate::model::live::listener::{Path, Socket};
@@ -48,6 +49,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot, live: &Live) -> Result
         page.add(family)?;
     }
     datagrams::write(page, snapshot)?;
+    page.add(handshakes::family(snapshot))?;
     page.add(requests(live))
 }
 
