@@ -42,7 +42,9 @@ impl Reading {
             Some((path, query)) => (path, Some(query)),
             None => (&*target, None),
         };
-        let path = normal(path, &PathRules::default()).map_err(|fault| format!("{fault:?}"))?.path;
+        // A line holds a character for each byte.
+        let path = String::from_utf8(path.chars().map(|c| c as u8).collect()).map_err(|error| format!("{error}"))?;
+        let path = normal(&path, &PathRules::default()).map_err(|fault| format!("{fault:?}"))?.path;
         let expected = query.map_or_else(|| path.clone(), |query| format!("{path}?{query}").into());
         if expected != taken.target {
             return Err(format!("another target: {expected:?}"));

@@ -223,13 +223,34 @@ pub(super) fn prepare(
     (Request::from_parts(parts, body), upgrade)
 }
 
-/// HTTP/2 may cut the cookies into several fields; HTTP/1 has one (RFC 9113 §8.2.3).
+/// HTTP/2 may cut the cookies into several fields; HTTP/1 has one (RFC 9113 §8.2.3). Empty ones say nothing, and would
+/// leave a space at an end of it, which no field has.
 pub(super) fn join_cookies(headers: &mut HeaderMap) {
-    let all: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    // `Connection` may have taken them away.
-    if all.len() > 1
-        && let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..]))
-    {
-        headers.insert(header::COOKIE, joined);
+    let all = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    let all: Vec<&[u8]> = all.filter(|cookie| !cookie.is_empty()).collect();
+    match HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        Ok(joined) if !joined.is_empty() => headers.insert(header::COOKIE, joined),
+        _ => headers.remove(header::COOKIE),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_become_one_field_without_space_at_its_ends() {
+        for (cookies, expected) in [
+            (&["a=1", "b=2"][..], Some("a=1; b=2")),
+            (&["a=1", ""], Some("a=1")),
+            (&["", "a=1"], Some("a=1")),
+            (&["", ""], None),
+            (&[], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            cookies.iter().for_each(|cookie| drop(headers.append(header::COOKIE, HeaderValue::from_static(cookie))));
+            join_cookies(&mut headers);
+            assert_eq!(headers.get(header::COOKIE).map(HeaderValue::as_bytes), expected.map(str::as_bytes));
+        }
     }
 }
