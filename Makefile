@@ -68,7 +68,7 @@ fuzz: tools-fuzz ## every fuzz target for FUZZ_SECONDS (60) each, under a saniti
 	  mkdir -p fuzz/corpus/$$target $$seeds; \
 	  words=fuzz/dictionaries/$$target.dict; words=$$([ ! -f $$words ] || echo -dict=$$words); \
 	  echo "fuzz: $$target, $(FUZZ_SECONDS) s"; \
-	  cargo +nightly fuzz run --target-dir $(abspath $(TARGET_DIR))/fuzz $$target fuzz/corpus/$$target $$seeds -- \
+	  cargo +nightly fuzz run -O --target-dir $(abspath $(TARGET_DIR))/fuzz $$target fuzz/corpus/$$target $$seeds -- \
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 $$words; \
 	done
 
