@@ -36,6 +36,7 @@ mod relay;
 mod sockets;
 mod tcp;
 mod thread;
+mod thrift;
 mod tls;
 pub mod udp;
 
@@ -68,6 +69,7 @@ struct Scarce {
     descriptors: Arc<limit::descriptors::Budget>,
     memory: limit::memory::Memory,
     passwords: Arc<passwords::Passwords>,
+    thrift: thrift::Thrift,
 }
 
 impl Connection {
@@ -98,6 +100,8 @@ struct Worker {
     memory: limit::memory::Memory,
     /// Checks names and passwords.
     passwords: Arc<passwords::Passwords>,
+    /// Is told when a connection let go of memory.
+    thrift: thrift::Thrift,
     /// Counts the bodies that are being compressed: one more than there are.
     encoders: Rc<()>,
     /// What mirrors have under way.
@@ -120,6 +124,7 @@ impl Worker {
             descriptors: limit::descriptors::Descriptors::new(scarce.descriptors),
             memory: scarce.memory,
             passwords: scarce.passwords,
+            thrift: scarce.thrift,
             encoders: Rc::default(),
             mirrors: Rc::default(),
             refused: tls::Refused::default(),

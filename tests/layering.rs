@@ -25,7 +25,7 @@ const LAW: [(&str, &[&str]); 11] = [
 const FOR_ALL: [&str; 2] = ["drain", "ready"];
 
 /// Crates (and `unsafe`) that may be named under these paths alone.
-const HOMES: [(&str, &[&str]); 22] = [
+const HOMES: [(&str, &[&str]); 23] = [
     ("unsafe", &["net.rs", "net/"]),
     ("libc::", &["net.rs", "net/"]),
     ("socket2::", &["net.rs", "net/"]),
@@ -47,6 +47,7 @@ const HOMES: [(&str, &[&str]); 22] = [
     ("md5::", &["proxy/passwords/"]),
     ("prometheus::", &["observe/"]),
     ("clap::", &["cli.rs", "cli/"]),
+    ("libmimalloc_sys::", &["net/memory.rs"]),
     ("mimalloc::", &["main.rs"]),
 ];
 

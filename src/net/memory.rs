@@ -1,6 +1,6 @@
 //! How much memory the process takes, and in what pages. What is too much is for others to say.
 
-#![allow(unsafe_code, reason = "prctl")]
+#![allow(unsafe_code, reason = "prctl, and a call of the allocator")]
 
 use std::io;
 
@@ -25,6 +25,14 @@ pub fn avoid_huge_pages() -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Has the allocator give to the kernel what stood empty for a second, whichever thread let go of it. mimalloc does that by
+/// itself only while it is asked for memory, so what a burst leaves behind stays. Blocks: 10 to 20 µs where there is
+/// nothing, and about 0.13 ms for each MiB. Where another allocator is the process's it does nothing.
+pub fn give_back() {
+    // SAFETY: it takes no pointer, may be called on any thread, and lets go of nothing that is in use.
+    unsafe { libmimalloc_sys::mi_collect(false) }
 }
 
 #[cfg(test)]

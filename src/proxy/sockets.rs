@@ -15,6 +15,7 @@ use super::Scarce;
 use super::limit::descriptors::Budget;
 use super::limit::memory::Memory;
 use super::thread::{self, Birth, Command, Opened};
+use super::thrift::Thrift;
 use crate::drain;
 use crate::model::intent::{ListenerKey, Transport};
 use crate::model::live::Live;
@@ -48,6 +49,7 @@ pub struct Proxy {
     ready: Ready,
     memory: Memory,
     memory_limit: Option<u64>,
+    thrift: Thrift,
     threads: Vec<Thread>,
     force: watch::Sender<bool>,
     /// What is open, with a share in its datagram sockets: as long as none of an address closes, the kernel gives a
@@ -127,7 +129,8 @@ impl Proxy {
         let memory = Memory::default();
         let workers = settings.workers.max(1);
         let descriptors = Budget::new(reserve::connections(), workers);
-        let scarce = Scarce { descriptors, memory: memory.clone(), passwords: Arc::default() };
+        let thrift = Thrift::default();
+        let scarce = Scarce { descriptors, memory: memory.clone(), passwords: Arc::default(), thrift: thrift.clone() };
         let first = Some(ready.pending("listening sockets"));
         let proxy = Self {
             snapshots: snapshots.clone(),
@@ -135,6 +138,7 @@ impl Proxy {
             ready,
             memory,
             memory_limit: settings.memory_limit,
+            thrift,
             threads: Vec::with_capacity(workers),
             force,
             open: BTreeMap::new(),
@@ -161,13 +165,15 @@ impl Proxy {
         (proxy, birth)
     }
 
-    /// Opens and closes sockets as snapshots come, tries those again that could not be opened, and watches over the
-    /// memory limit, until the drain begins.
+    /// Opens and closes sockets as snapshots come, tries those again that could not be opened, watches over the memory
+    /// limit, and gives back what resting connections let go of, until the drain begins.
     pub async fn follow(&mut self, drain: drain::Watch) {
         let memory = self.memory.clone().watch(self.memory_limit);
+        let thrift = self.thrift.clone().tidy();
         tokio::select! {
             () = self.follow_sockets(drain) => {}
             () = memory => {}
+            () = thrift => {}
         }
     }
 

@@ -34,8 +34,7 @@ async fn settled(process: &Process, before: usize) -> usize {
     }
 }
 
-/// What each of [`CONNECTIONS`] holds once they rest, which takes a moment. The allocator gives back what they let go of
-/// when a thread has asked it for ten thousand pieces more, which is not waited for: the bounds leave room for that.
+/// What each of [`CONNECTIONS`] holds once they rest and what they let go of is given back, which takes a moment.
 async fn at_rest(process: &Process, before: usize, bound: usize) -> usize {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     loop {

@@ -326,6 +326,7 @@ impl Session {
     /// Lets go of what only spared the next request an allocation.
     pub(super) fn rest(&self) {
         drop((self.buffer.take(), self.alarm.take(), self.uploading.take()));
+        self.worker.thrift.rested();
     }
 
     /// Keeps a timer for the next request.
