@@ -33,6 +33,8 @@ SATURATED, COMFORTABLE = 0.90, 0.80
 #: The load's own lateness, as a share of the latency at the same quantile, above
 #: which an open loop is invalid.
 LATE = 0.5
+#: How long connections have rested when memory is weighed, in seconds.
+REST = 3
 
 
 @dataclass
@@ -197,7 +199,7 @@ def _weigh(bench: Bench, run: Run, case: Case, child: subprocess.Popen[bytes]) -
     time.sleep(0.5)
     before, few = proportional_memory(child.pid), descriptors_of(child.pid)
     with _held(bench, case, case.connections):
-        time.sleep(1)
+        time.sleep(REST)
         grown = proportional_memory(child.pid) - before
         held = descriptors_of(child.pid) - few
     if held < case.connections - 64:  # a connection to the backend may have ended
