@@ -248,7 +248,9 @@ mod tests {
             (&[], None),
         ] {
             let mut headers = HeaderMap::new();
-            cookies.iter().for_each(|cookie| drop(headers.append(header::COOKIE, HeaderValue::from_static(cookie))));
+            for cookie in cookies {
+                headers.append(header::COOKIE, HeaderValue::from_static(cookie));
+            }
             join_cookies(&mut headers);
             assert_eq!(headers.get(header::COOKIE).map(HeaderValue::as_bytes), expected.map(str::as_bytes));
         }
