@@ -11,8 +11,8 @@ FUZZ_SECONDS ?= 60
 FUZZ ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench versus netns cluster conformance browser measure fuzz fuzz-check \
-  tools-conformance tools-browser tools-lint tools-bench tools-fuzz ci
+.PHONY: help demo test lint fmt bench versus netns cluster lab conformance browser measure fuzz fuzz-check \
+  tools-cluster tools-conformance tools-browser tools-lint tools-bench tools-fuzz ci
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,9 +40,13 @@ versus: ## CPU time per request beside Debian's haproxy and nginx, as a table
 	cargo build --release
 	python3 bench/versus/run.py --sluice $(abspath $(TARGET_DIR))/release/sluice --results-dir bench/results
 
-cluster: ## stories before a real Kubernetes API server (needs Go, and root or user namespaces)
+cluster: tools-cluster ## stories before a real Kubernetes API server, and in a homelab (needs Go, and root or user namespaces)
 	cargo build
 	LAB_REQUIRE=1 $(MAKE) -C tests/cluster lint test SLUICE_BIN=$(abspath $(TARGET_DIR))/debug/sluice
+
+lab: tools-cluster ## a homelab with real nodes and a sluice, to play with until Ctrl-C (needs Go, nftables, root or user namespaces)
+	cargo build
+	$(MAKE) -C tests/cluster lab SLUICE_BIN=$(abspath $(TARGET_DIR))/debug/sluice
 
 measure: ## change to live among 1,000 Services of a real API server, as a table
 	cargo build --release
@@ -75,6 +79,11 @@ fuzz: tools-fuzz ## every fuzz target for FUZZ_SECONDS (60) each, under a saniti
 fuzz-check: ## the fuzz targets compile
 	cp Cargo.lock fuzz/Cargo.lock
 	cargo check --manifest-path fuzz/Cargo.toml --target-dir $(abspath $(TARGET_DIR))
+
+tools-cluster:
+	@{ command -v nft && command -v haproxy; } >/dev/null || \
+	  { apt-get update -q && apt-get install -qy --no-install-recommends nftables haproxy; } || \
+	  { echo "nft or haproxy is missing: apt-get install nftables haproxy"; exit 1; }
 
 tools-conformance:
 	@$(MAKE) -C tests/conformance/acme tools

@@ -28,20 +28,26 @@ func (b *Backend) Close() { _ = b.close() }
 // request that asks for an upgrade gets it. It ends with the test at the latest.
 func ServeHTTP(t testing.TB, address, name string) *Backend {
 	t.Helper()
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := &http.Server{Handler: answerWith(name)}
+	listener := listen(t, address)
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	return &Backend{Name: name, close: server.Close}
+}
+
+// answerWith is what ServeHTTP serves.
+func answerWith(name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") == upgradeProtocol {
 			serveUpgrade(w, name)
 			return
 		}
 		w.Header().Set("Seen-Path", r.URL.Path)
 		w.Header().Set("Seen-Host", r.Host)
+		w.Header().Set("Seen-From", r.RemoteAddr)
 		w.Header().Set("Seen-Forwarded-For", r.Header.Get("X-Forwarded-For"))
 		fmt.Fprint(w, name)
-	})}
-	listener := listen(t, address)
-	go func() { _ = server.Serve(listener) }()
-	t.Cleanup(func() { _ = server.Close() })
-	return &Backend{Name: name, close: server.Close}
+	}
 }
 
 func serveUpgrade(w http.ResponseWriter, name string) {

@@ -35,6 +35,8 @@ type ControlPlane struct {
 
 	directory string // certificates, kubeconfigs, data, logs
 	binary    string
+	ground    *ground
+	authority *Authority
 	config    *rest.Config
 	dynamic   dynamic.Interface
 	mapper    *restmapper.DeferredDiscoveryRESTMapper
@@ -42,10 +44,10 @@ type ControlPlane struct {
 	etcd, api, controllers *process
 }
 
-// Start runs a control plane from the binary of cmd/controlplane with its files
-// in directory, and waits until all of it is ready.
-func Start(directory, binary string) (*ControlPlane, error) {
-	p := &ControlPlane{directory: directory, binary: binary}
+// Start runs a control plane from the binary of cmd/controlplane on its ground
+// with its files in directory, and waits until all of it is ready.
+func Start(directory, binary string, g *ground) (*ControlPlane, error) {
+	p := &ControlPlane{directory: directory, binary: binary, ground: g}
 	start := time.Now()
 	for _, step := range []func() error{
 		p.writeCredentials, p.connect, p.startEtcd, p.startAPI, p.startControllers, p.addNodes,
@@ -99,7 +101,7 @@ func (p *ControlPlane) StartAPI() error {
 func (p *ControlPlane) path(name string) string { return filepath.Join(p.directory, name) }
 
 func (p *ControlPlane) start(name string, arguments ...string) (*process, error) {
-	return startProcess(name, p.path(name+".log"), p.binary, append([]string{name}, arguments...)...)
+	return startProcess(name, p.path(name+".log"), p.binary, nil, append([]string{name}, arguments...)...)
 }
 
 // writeCredentials makes everything that proves someone's identity: the
@@ -110,10 +112,11 @@ func (p *ControlPlane) writeCredentials() error {
 	if err != nil {
 		return err
 	}
+	p.authority = authority
 	if err := os.WriteFile(p.path("ca.crt"), authority.PEM, 0o600); err != nil {
 		return err
 	}
-	serving, err := authority.IssueServer("kubernetes", "kubernetes.default.svc", "127.0.0.1", advertisedAPI)
+	serving, err := authority.IssueServer("kubernetes", "kubernetes.default.svc", "127.0.0.1", p.ground.api, p.ground.advertised)
 	if err != nil {
 		return err
 	}
@@ -157,7 +160,7 @@ func (p *ControlPlane) writeKubeconfig(user string, credentials *clientcmdapi.Au
 	}
 	config := clientcmdapi.NewConfig()
 	config.Clusters["lab"] = &clientcmdapi.Cluster{
-		Server:                   fmt.Sprintf("https://127.0.0.1:%d", apiPort),
+		Server:                   fmt.Sprintf("https://%s:%d", p.ground.api, apiPort),
 		CertificateAuthorityData: authority,
 	}
 	config.AuthInfos[user] = credentials
@@ -205,11 +208,9 @@ func (p *ControlPlane) startEtcd() (err error) {
 func (p *ControlPlane) startAPI() (err error) {
 	p.api, err = p.start("apiserver",
 		fmt.Sprintf("--etcd-servers=http://127.0.0.1:%d", etcdClientPort),
-		"--bind-address=127.0.0.1",
+		"--bind-address="+p.ground.bind,
 		fmt.Sprintf("--secure-port=%d", apiPort),
-		// Goes into the EndpointSlice of the Service "kubernetes", where
-		// loopback is not allowed.
-		"--advertise-address="+advertisedAPI,
+		"--advertise-address="+p.ground.advertised,
 		"--tls-cert-file="+p.path("serving.crt"),
 		"--tls-private-key-file="+p.path("serving.key"),
 		"--client-ca-file="+p.path("ca.crt"),
@@ -237,15 +238,20 @@ func (p *ControlPlane) startAPI() (err error) {
 // startControllers runs only what a load balancer can tell the effect of.
 func (p *ControlPlane) startControllers() (err error) {
 	enabled := []string{
+		"deployment-controller",              // Deployments to ReplicaSets
+		"replicaset-controller",              // ReplicaSets to Pods
 		"endpointslice-controller",           // Service and Pods to EndpointSlices
 		"endpointslice-mirroring-controller", // hand-made Endpoints to EndpointSlices
 		"garbage-collector-controller",       // a Service's EndpointSlices go with it
 		"namespace-controller",               // a Namespace's objects go with it
+		// the ConfigMap that users take the authority's certificate from
+		"root-ca-certificate-publisher-controller",
 	}
 	p.controllers, err = p.start("controllers",
 		"--kubeconfig="+p.Kubeconfig,
 		"--controllers="+strings.Join(enabled, ","),
 		"--leader-elect=false",
+		"--root-ca-file="+p.path("ca.crt"),
 		"--bind-address=127.0.0.1",
 		fmt.Sprintf("--secure-port=%d", controllersPort),
 		"--tls-cert-file="+p.path("serving.crt"),

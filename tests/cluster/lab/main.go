@@ -1,6 +1,8 @@
 // Package lab is a Kubernetes cluster for tests: a real etcd, kube-apiserver and
-// kube-controller-manager as processes, nodes and pods as objects with real
-// HTTP servers behind their addresses, and sluice at the edge of it.
+// kube-controller-manager as processes, nodes and pods, and sluice at the edge
+// of it. With Main nodes are objects and pods are addresses; with MainAtHome
+// they are network namespaces, with kube-proxy and Flannel's rules, behind a
+// router.
 //
 // All of it lives in network and PID namespaces made for one run of the test
 // binary: no port of the host is taken, no packet leaves, and nothing is left
@@ -12,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"syscall"
@@ -44,12 +47,12 @@ func init() {
 func Main(m *testing.M, use func(*ControlPlane)) int {
 	directory := os.Getenv(insideVariable)
 	if directory == "" {
-		return enter()
+		return enter("ip")
 	}
 	if err := setUpNetwork(); err != nil {
 		return fail(err)
 	}
-	plane, err := Start(directory, os.Getenv(planeVariable))
+	plane, err := Start(directory, os.Getenv(planeVariable), loopback())
 	if err != nil {
 		return fail(err)
 	}
@@ -62,10 +65,43 @@ func Main(m *testing.M, use func(*ControlPlane)) int {
 	return code
 }
 
+// MainAtHome is Main for stories that need a network: in a homelab.
+func MainAtHome(m *testing.M, use func(*Home)) int {
+	if os.Getenv(podVariable) != "" {
+		return fail(servePod(os.Getenv(podVariable)))
+	}
+	directory := os.Getenv(insideVariable)
+	if directory == "" {
+		return enter("ip", "bridge", "nft")
+	}
+	g := homeGround()
+	home, err := newHome(g)
+	if err != nil {
+		return fail(err)
+	}
+	plane, err := Start(directory, os.Getenv(planeVariable), g)
+	if err != nil {
+		return fail(err)
+	}
+	defer plane.Close()
+	defer home.close()
+	if err := home.furnish(plane); err != nil {
+		return fail(err)
+	}
+	use(home)
+	code := m.Run()
+	if code != 0 {
+		fmt.Fprint(os.Stderr, plane.logTails(), home.logTails())
+	}
+	return code
+}
+
 // enter runs this very test binary again, inside, and waits for it.
-func enter() int {
-	if _, err := exec.LookPath("ip"); err != nil {
-		return skipAll("the ip command (iproute2) is missing")
+func enter(tools ...string) int {
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			return skipAll(fmt.Sprintf("the command %s is missing (packages iproute2 and nftables)", tool))
+		}
 	}
 	binary, err := controlPlaneBinary()
 	if err != nil {
@@ -79,6 +115,9 @@ func enter() int {
 	if err != nil {
 		return fail(err)
 	}
+	// Ctrl-C reaches both; the inner one says what becomes of it. Not Ignore,
+	// which the inner one would inherit.
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
 	inner := exec.Command(self, os.Args[1:]...)
 	inner.Env = append(os.Environ(), insideVariable+"="+directory, planeVariable+"="+binary)
 	inner.Stdin, inner.Stdout, inner.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -123,15 +162,32 @@ func controlPlaneBinary() (string, error) {
 	if given := os.Getenv(planeVariable); given != "" {
 		return filepath.Abs(given)
 	}
-	output, err := filepath.Abs(filepath.Join("bin", "controlplane"))
+	root, err := above("go.mod")
 	if err != nil {
 		return "", err
 	}
+	output := filepath.Join(root, "bin", "controlplane")
 	fmt.Fprintln(os.Stderr, "lab: building the control plane (minutes when cold; set", planeVariable, "to use a built one)")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", output, "sluice.test/cluster/cmd/controlplane")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	return output, build.Run()
+}
+
+// above is the nearest directory, from the current one upwards, with a file.
+func above(file string) (string, error) {
+	start, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for directory := start; ; directory = filepath.Dir(directory) {
+		if _, err := os.Stat(filepath.Join(directory, file)); err == nil {
+			return directory, nil
+		}
+		if directory == filepath.Dir(directory) {
+			return "", fmt.Errorf("no %s in %s or above", file, start)
+		}
+	}
 }
 
 func fail(err error) int {

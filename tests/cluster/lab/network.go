@@ -17,9 +17,29 @@ const (
 	// nodeRange holds the addresses of the nodes, and of the API server as the
 	// Service "kubernetes" tells it.
 	nodeRange = "198.51.100.0/24"
-
-	advertisedAPI = "198.51.100.250"
 )
+
+// ground is where a control plane and its nodes stand.
+type ground struct {
+	// api is what others dial; bind what the server listens on; advertised what
+	// the Service "kubernetes" tells, where loopback is not allowed.
+	api, bind, advertised string
+	nodes                 []nodePlace
+}
+
+// nodePlace is what a Node object says of a node.
+type nodePlace struct{ name, address, pods string }
+
+// loopback is the ground where all is an address of lo: node-1, node-2, …
+func loopback() *ground {
+	g := &ground{api: "127.0.0.1", bind: "127.0.0.1", advertised: "198.51.100.250"}
+	for number := 1; number <= Nodes; number++ {
+		g.nodes = append(g.nodes, nodePlace{
+			name: NodeName(number), address: NodeAddress(number), pods: fmt.Sprintf("10.244.%d.0/24", number-1),
+		})
+	}
+	return g
+}
 
 // The namespace is ours alone, so ports are fixed. A port from the kernel
 // would be an ephemeral one, and an outgoing connection could take it while the

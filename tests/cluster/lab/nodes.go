@@ -34,21 +34,21 @@ func podAddress(node int) string {
 	return fmt.Sprintf("10.244.%d.%d", node-1, 9+podsOnNode[node].Add(1))
 }
 
-// addNodes makes the objects; the nodes themselves are only addresses.
+// addNodes makes the objects, Ready for good: what watches over that does not
+// run.
 func (p *ControlPlane) addNodes() error {
 	ctx := context.Background()
-	for number := 1; number <= Nodes; number++ {
-		podRange := fmt.Sprintf("10.244.%d.0/24", number-1)
+	for _, place := range p.ground.nodes {
 		node, err := p.Client.CoreV1().Nodes().Create(ctx, &corev1.Node{
-			ObjectMeta: metav1.ObjectMeta{Name: NodeName(number)},
-			Spec:       corev1.NodeSpec{PodCIDR: podRange, PodCIDRs: []string{podRange}},
+			ObjectMeta: metav1.ObjectMeta{Name: place.name},
+			Spec:       corev1.NodeSpec{PodCIDR: place.pods, PodCIDRs: []string{place.pods}},
 		}, metav1.CreateOptions{})
 		if err != nil {
 			return err
 		}
 		node.Status = corev1.NodeStatus{
 			Addresses: []corev1.NodeAddress{
-				{Type: corev1.NodeInternalIP, Address: NodeAddress(number)},
+				{Type: corev1.NodeInternalIP, Address: place.address},
 				{Type: corev1.NodeHostName, Address: node.Name},
 			},
 			Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},

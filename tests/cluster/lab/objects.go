@@ -43,6 +43,9 @@ func (p *ControlPlane) emptyNamespace(name string) error {
 	return errors.Join(
 		p.Client.NetworkingV1().Ingresses(name).DeleteCollection(ctx, now, all),
 		p.deleteServices(ctx, name),
+		// In this order, or the upper ones make the lower ones anew.
+		p.Client.AppsV1().Deployments(name).DeleteCollection(ctx, now, all),
+		p.Client.AppsV1().ReplicaSets(name).DeleteCollection(ctx, now, all),
 		core.Pods(name).DeleteCollection(ctx, now, all),
 		p.Client.DiscoveryV1().EndpointSlices(name).DeleteCollection(ctx, now, all),
 		core.Secrets(name).DeleteCollection(ctx, now, all),

@@ -20,9 +20,10 @@ type process struct {
 	result  error         // why; valid once exited is closed
 }
 
-// startProcess starts a child whose output is appended to logPath, so that the
-// log of a restarted process reads on from the one before.
-func startProcess(name, logPath, binary string, arguments ...string) (*process, error) {
+// startProcess starts a child with more in its environment, whose output is
+// appended to logPath, so that the log of a restarted process reads on from the
+// one before.
+func startProcess(name, logPath, binary string, environment []string, arguments ...string) (*process, error) {
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -31,6 +32,7 @@ func startProcess(name, logPath, binary string, arguments ...string) (*process, 
 
 	command := exec.Command(binary, arguments...)
 	command.Stdout, command.Stderr = log, log
+	command.Env = append(os.Environ(), environment...)
 	// A group of its own: Ctrl-C reaches the test alone, and kill reaches the
 	// children of the child too.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -93,5 +94,10 @@ func SluiceRights() string {
 	if given := os.Getenv(rightsVariable); given != "" {
 		return given
 	}
-	return "../../deploy/kubernetes/rights.yaml"
+	const given = "deploy/kubernetes/rights.yaml"
+	root, err := above(given)
+	if err != nil {
+		return given // and whoever opens it will say what is wrong
+	}
+	return filepath.Join(root, given)
 }

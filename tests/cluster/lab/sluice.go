@@ -44,6 +44,16 @@ func RequireSluice(t testing.TB) {
 // that dies early, or does not stop when asked, fails the test.
 func RunSluice(t testing.TB, configYAML string) *Sluice {
 	t.Helper()
+	here, err := spaceHere("lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return here.RunSluice(t, configYAML)
+}
+
+// RunSluice is the same inside a space.
+func (s *Space) RunSluice(t testing.TB, configYAML string) *Sluice {
+	t.Helper()
 	RequireSluice(t)
 	admin, err := adminOf(configYAML)
 	if err != nil {
@@ -58,17 +68,17 @@ func RunSluice(t testing.TB, configYAML string) *Sluice {
 	if err := os.WriteFile(configPath, []byte(configYAML), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	running, err := startProcess("sluice", filepath.Join(directory, "sluice.log"), os.Getenv(sluiceVariable), "run", "--config", configPath)
+	running, err := s.start("sluice", filepath.Join(directory, "sluice.log"), os.Getenv(sluiceVariable), nil, "run", "--config", configPath)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Sluice{
+	sluice := &Sluice{
 		Admin:   "http://" + admin,
 		process: running,
-		client:  &http.Client{Timeout: requestTimeout, Transport: &http.Transport{DisableKeepAlives: true}},
+		client:  &http.Client{Timeout: requestTimeout, Transport: &http.Transport{DisableKeepAlives: true, DialContext: s.DialContext}},
 	}
-	t.Cleanup(func() { s.end(t) })
-	return s
+	t.Cleanup(func() { sluice.end(t) })
+	return sluice
 }
 
 // ExpectReady waits until it says that it is ready.

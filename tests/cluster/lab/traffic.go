@@ -31,13 +31,18 @@ func (a Answer) String() string { return fmt.Sprintf("%d %q", a.Status, a.Body) 
 // Get asks address for path with the Host header host, on a new connection.
 // Redirects are answers.
 func Get(address, host, path string) (Answer, error) {
-	return get(newTransport(address, nil), "http", host, path)
+	return get(newTransport(direct, address, nil), "http", host, path)
+}
+
+// Get is Get from inside a space.
+func (s *Space) Get(address, host, path string) (Answer, error) {
+	return get(newTransport(s.DialContext, address, nil), "http", host, path)
 }
 
 // GetTLS is Get over TLS with host as the server name; the certificate must
 // verify against the authority.
 func GetTLS(address, host, path string, authority *Authority) (Answer, error) {
-	return get(newTransport(address, clientTLS(host, authority)), "https", host, path)
+	return get(newTransport(direct, address, clientTLS(host, authority)), "https", host, path)
 }
 
 // Certificate is the certificate served on address to clients that ask for
@@ -58,13 +63,18 @@ func clientTLS(host string, authority *Authority) *tls.Config {
 	return &tls.Config{ServerName: host, RootCAs: roots}
 }
 
+// dial opens a connection to an address; net.Dialer's and Space's DialContext do.
+type dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+var direct dial = (&net.Dialer{}).DialContext
+
 // newTransport dials address whatever the URL says, and keeps no connection.
-func newTransport(address string, config *tls.Config) *http.Transport {
+func newTransport(open dial, address string, config *tls.Config) *http.Transport {
 	return &http.Transport{
 		DisableKeepAlives: true,
 		TLSClientConfig:   config,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, address)
+			return open(ctx, network, address)
 		},
 	}
 }
@@ -88,7 +98,16 @@ func get(transport *http.Transport, scheme, host, path string) (Answer, error) {
 
 // DialEcho opens a conversation with the raw echo at address.
 func DialEcho(address string) (*Conversation, error) {
-	connection, err := net.DialTimeout("tcp", address, requestTimeout)
+	return dialEcho(direct, address)
+}
+
+// DialEcho is DialEcho from inside a space.
+func (s *Space) DialEcho(address string) (*Conversation, error) {
+	return dialEcho(s.DialContext, address)
+}
+
+func dialEcho(open dial, address string) (*Conversation, error) {
+	connection, err := openTCP(open, address)
 	if err != nil {
 		return nil, err
 	}
@@ -97,11 +116,26 @@ func DialEcho(address string) (*Conversation, error) {
 
 // DialUpgrade opens a conversation through an HTTP upgrade.
 func DialUpgrade(address, host string) (*Conversation, error) {
-	connection, err := net.DialTimeout("tcp", address, requestTimeout)
+	return dialUpgrade(direct, address, host)
+}
+
+// DialUpgrade is DialUpgrade from inside a space.
+func (s *Space) DialUpgrade(address, host string) (*Conversation, error) {
+	return dialUpgrade(s.DialContext, address, host)
+}
+
+func dialUpgrade(open dial, address, host string) (*Conversation, error) {
+	connection, err := openTCP(open, address)
 	if err != nil {
 		return nil, err
 	}
 	return upgrade(connection, host)
+}
+
+func openTCP(open dial, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	return open(ctx, "tcp", address)
 }
 
 // DialUpgradeTLS is DialUpgrade over TLS. It tells the served certificate too.

@@ -1,11 +1,13 @@
 // Command controlplane is the control plane of a Kubernetes cluster in one
-// binary: etcd, kube-apiserver and kube-controller-manager, each the released
-// code of its own project, taken as a Go module. One binary because the three
-// share most of their packages, which halves both the build and the link.
+// binary, and what its nodes run for Services: etcd, kube-apiserver,
+// kube-controller-manager and kube-proxy, each the released code of its own
+// project, taken as a Go module. One binary because they share most of their
+// packages, which halves both the build and the link.
 //
 //	controlplane etcd        --data DIR --client URL --peer URL
 //	controlplane apiserver   …flags of kube-apiserver
 //	controlplane controllers …flags of kube-controller-manager
+//	controlplane proxy       …flags of kube-proxy
 //
 // Each subcommand is a process of its own, so that a test can kill one with
 // SIGKILL and start it again on the same port and data.
@@ -19,6 +21,7 @@ import (
 	"k8s.io/component-base/cli"
 	kubeapiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	kubecontrollermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	kubeproxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 )
 
 func main() {
@@ -36,6 +39,8 @@ func main() {
 		runCommand(kubeapiserver.NewAPIServerCommand(), flags)
 	case "controllers":
 		runCommand(kubecontrollermanager.NewControllerManagerCommand(), flags)
+	case "proxy":
+		runCommand(kubeproxy.NewProxyCommand(), flags)
 	default:
 		usage()
 	}
@@ -47,6 +52,6 @@ func runCommand(command *cobra.Command, flags []string) {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: controlplane etcd|apiserver|controllers FLAGS")
+	fmt.Fprintln(os.Stderr, "usage: controlplane etcd|apiserver|controllers|proxy FLAGS")
 	os.Exit(2)
 }
