@@ -29,7 +29,7 @@ type kubelet struct {
 	mutex  sync.Mutex
 	pods   map[types.UID]*podRun
 	places map[types.UID]*Node  // of all pods that have one
-	ended  map[string]time.Time // by pod name: when its process was told to be gone, or was
+	ended  map[string]time.Time // by pod name: when its process was killed, or had ended
 }
 
 func startKubelet(h *Home) *kubelet {
@@ -142,6 +142,15 @@ func (k *kubelet) remove(pod *corev1.Pod) {
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		fmt.Fprintf(os.Stderr, "lab: pod %s/%s cannot be removed: %v\n", pod.Namespace, pod.Name, err)
 	}
+}
+
+// Killed tells when the process of a pod was killed, or found to have ended by
+// itself.
+func (h *Home) Killed(pod string) (at time.Time, ok bool) {
+	h.kubelet.mutex.Lock()
+	defer h.kubelet.mutex.Unlock()
+	at, ok = h.kubelet.ended[pod]
+	return at, ok
 }
 
 // close kills all pods.

@@ -2,14 +2,13 @@ package lab
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +21,9 @@ type Space struct {
 	Name string
 
 	link *os.File
+
+	begin  sync.Once
+	orders chan func() // for the thread inside that makes sockets
 }
 
 // newSpace makes a namespace whose loopback is up.
@@ -66,15 +68,6 @@ func onThread(work func() error) error {
 		done <- work()
 	}()
 	return <-done
-}
-
-// DialContext dials an address, not a name, from inside.
-func (s *Space) DialContext(ctx context.Context, network, address string) (connection net.Conn, err error) {
-	err = s.Run(func() (err error) {
-		connection, err = (&net.Dialer{}).DialContext(ctx, network, address)
-		return err
-	})
-	return connection, err
 }
 
 // start starts a process inside.
@@ -124,4 +117,10 @@ func (s *Space) path() string {
 }
 
 // close lets go of it; the kernel removes it with the last process inside.
-func (s *Space) close() { _ = s.link.Close() }
+func (s *Space) close() {
+	s.begin.Do(func() {}) // no thread from now on
+	if s.orders != nil {
+		close(s.orders)
+	}
+	_ = s.link.Close()
+}

@@ -79,10 +79,7 @@ func readyPods(t *testing.T, namespace string, count int) map[string]corev1.Pod 
 		}
 		clear(pods)
 		for _, pod := range list.Items {
-			ready := slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-				return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-			})
-			if ready && pod.DeletionTimestamp == nil {
+			if isReady(&pod) && pod.DeletionTimestamp == nil {
 				pods[pod.Name] = pod
 			}
 		}
@@ -92,6 +89,12 @@ func readyPods(t *testing.T, namespace string, count int) map[string]corev1.Pod 
 		return nil
 	})
 	return pods
+}
+
+func isReady(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
 }
 
 func readService(t *testing.T, namespace, name string) *corev1.Service {
