@@ -18,12 +18,11 @@ const (
 	rollingRaw     = 20  // connections of raw TCP, the same
 )
 
-// rollingEdge reaches the pods by their addresses, by an Ingress and by a
-// Service of raw TCP.
+// rollingEdge is an Ingress and a Service of raw TCP.
 const rollingEdge = `
 apiVersion: networking.k8s.io/v1
 kind: Ingress
-metadata: {name: web, annotations: {sluice.dev/reach: pod}}
+metadata: {name: web}
 spec:
   ingressClassName: sluice
   rules:
@@ -32,7 +31,7 @@ spec:
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: raw, annotations: {sluice.dev/reach: pod}}
+metadata: {name: raw}
 spec:
   type: LoadBalancer
   loadBalancerClass: sluice.dev/edge
@@ -46,14 +45,21 @@ spec:
 // connection keeps it until its pod is killed.
 func TestRollingReplacementCostsNothing(t *testing.T) {
 	lab.RequireSluice(t)
+	for _, reach := range []string{"pod", "nodeport"} {
+		t.Run(reach, func(t *testing.T) { replaceUnderLoad(t, reach) })
+	}
+}
+
+func replaceUnderLoad(t *testing.T, reach string) {
 	namespace := home.Plane.Namespace(t)
 	before := runWeb(t, namespace, len(home.Nodes))
 	home.Plane.Apply(t, namespace, rollingEdge)
-	startSluice(t, home.Edge, lab.HomeEdge, "pod")
+	startSluice(t, home.Edge, lab.HomeEdge, reach)
 	home.Forward(t, "tcp", 80, lab.HomeEdge, 80)
 	home.Forward(t, "tcp", 2200, lab.HomeEdge, 2200)
 	const web, raw, host = lab.HomePublic + ":80", lab.HomePublic + ":2200", "web.example.test"
-	expectBackends(t, func() (string, error) { return body(home.Client.Get(web, host, "/")) }, before...)
+	ask := func() (string, error) { return body(home.Client.Get(web, host, "/")) }
+	expectAnswers(t, ask, before)
 
 	talks := &talks{stop: make(chan struct{})}
 	t.Cleanup(talks.end)
@@ -75,7 +81,7 @@ func TestRollingReplacementCostsNothing(t *testing.T) {
 	}
 	after := replaced(t, namespace, before)
 	took := time.Since(start)
-	expectBackends(t, func() (string, error) { return body(home.Client.Get(web, host, "/")) }, after...)
+	expectAnswers(t, ask, after)
 	waitForRequests(t, load, 2*rollingRate)
 
 	samples := load.Stop()
@@ -105,7 +111,6 @@ func replaced(t *testing.T, namespace string, before []string) []string {
 	for _, name := range before {
 		old[name] = true
 	}
-	var after []string
 	lab.Eventually(t, 2*time.Minute, func() error {
 		list, err := home.Plane.Client.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
 		if err != nil {
@@ -118,10 +123,7 @@ func replaced(t *testing.T, namespace string, before []string) []string {
 		}
 		return nil
 	})
-	for _, name := range names(readyPods(t, namespace, len(before))) {
-		after = append(after, name)
-	}
-	return after
+	return names(readyPods(t, namespace, len(before)))
 }
 
 // talks are conversations that go on and on; one that is cut is opened anew.
