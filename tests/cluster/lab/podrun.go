@@ -24,6 +24,11 @@ type podRun struct {
 	gone  chan struct{}      // closed when the API forgot it
 }
 
+// takeDown is how long a pod's network stays after its process, as that of a
+// container does until its runtime has called the network plugin: the process'
+// last packets, which end its connections, still find their way.
+const takeDown = 300 * time.Millisecond
+
 // live is the life of a pod.
 func (r *podRun) live() {
 	address := r.node.podAddress()
@@ -35,7 +40,10 @@ func (r *podRun) live() {
 		fmt.Fprintf(os.Stderr, "lab: pod %s/%s: %v\n", r.pod.Namespace, r.pod.Name, err)
 		return
 	}
-	defer process.kill()
+	defer func() {
+		process.kill()
+		time.Sleep(takeDown)
+	}()
 	if err := r.tellReady(process, address); err != nil {
 		fmt.Fprintf(os.Stderr, "lab: pod %s/%s does not get ready: %v\n%s", r.pod.Namespace, r.pod.Name, err, process.tail(5))
 	}

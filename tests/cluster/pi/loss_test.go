@@ -93,8 +93,8 @@ func TestNodeLossIsNoticedByTheEdge(t *testing.T) {
 	lost := home.Nodes[1]
 	cut := time.Now()
 	lost.CutOff(t)
-	waitForRequests(t, ways[0].load, 8*lossRate)
-	var judged sync.WaitGroup // all end at once
+	waitForRequests(t, ways[0].load, 20*lossRate) // the time that haproxy takes too
+	var judged sync.WaitGroup                     // all end at once
 	for _, one := range ways {
 		judged.Go(func() { one.judge(one.load.Stop(), cut) })
 	}

@@ -2,6 +2,7 @@ package pi
 
 import (
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -12,11 +13,14 @@ import (
 	"sluice.test/cluster/lab"
 )
 
-const (
-	rollingRate    = 300 // requests a second
-	rollingTunnels = 20  // upgraded connections that never end by themselves
-	rollingRaw     = 20  // connections of raw TCP, the same
-)
+// rolling is how much goes on meanwhile: requests a second, and connections that
+// never end by themselves, upgraded ones and of raw TCP.
+func rolling() (rate, tunnels, raw int) {
+	if os.Getenv("LAB_HEAVY") != "" {
+		return 1000, 200, 20
+	}
+	return 200, 20, 20
+}
 
 // rollingEdge is an Ingress and a Service of raw TCP.
 const rollingEdge = `
@@ -51,6 +55,7 @@ func TestRollingReplacementCostsNothing(t *testing.T) {
 }
 
 func replaceUnderLoad(t *testing.T, reach string) {
+	rate, tunnels, raws := rolling()
 	namespace := home.Plane.Namespace(t)
 	before := runWeb(t, namespace, len(home.Nodes))
 	home.Plane.Apply(t, namespace, rollingEdge)
@@ -63,14 +68,14 @@ func replaceUnderLoad(t *testing.T, reach string) {
 
 	talks := &talks{stop: make(chan struct{})}
 	t.Cleanup(talks.end)
-	for range rollingTunnels {
+	for range tunnels {
 		talks.keep(func() (*lab.Conversation, error) { return home.Client.DialUpgrade(web, host) })
 	}
-	for range rollingRaw {
+	for range raws {
 		talks.keep(func() (*lab.Conversation, error) { return home.Client.DialEcho(raw) })
 	}
-	load := home.Client.Load(t, rollingRate, web, host, "/", 5*time.Second)
-	waitForRequests(t, load, 2*rollingRate)
+	load := home.Client.Load(t, rate, web, host, "/", 5*time.Second)
+	waitForRequests(t, load, 2*rate)
 
 	start := time.Now()
 	restart := fmt.Sprintf(`{"spec": {"template": {"metadata": {"annotations": {"restarted": %q}}}}}`, start)
@@ -82,13 +87,13 @@ func replaceUnderLoad(t *testing.T, reach string) {
 	after := replaced(t, namespace, before)
 	took := time.Since(start)
 	expectAnswers(t, ask, after)
-	waitForRequests(t, load, 2*rollingRate)
+	waitForRequests(t, load, 2*rate)
 
 	samples := load.Stop()
 	talks.end()
 	failed := lab.Failures(samples)
 	t.Logf("%d pods replaced in %v: of %d requests at %d/s %d failed; %d long connections were opened, %d were cut with their pods, %d before",
-		len(before), took.Round(time.Millisecond), len(samples), rollingRate, len(failed), talks.opened, len(talks.cuts), len(talks.early()))
+		len(before), took.Round(time.Millisecond), len(samples), rate, len(failed), talks.opened, len(talks.cuts), len(talks.early()))
 	for _, one := range failed[:min(5, len(failed))] {
 		t.Errorf("failed %v after the start, after %v: %v", one.At.Sub(start), one.Took, one.Err)
 	}
@@ -99,8 +104,8 @@ func replaceUnderLoad(t *testing.T, reach string) {
 		t.Errorf("a long connection could not be opened: %v", err)
 	}
 	// Each of the pods had some, so the replacement must have cut as many as there are.
-	if len(talks.cuts) < rollingTunnels+rollingRaw {
-		t.Errorf("%d of %d connections were cut by the end of all pods", len(talks.cuts), rollingTunnels+rollingRaw)
+	if len(talks.cuts) < tunnels+raws {
+		t.Errorf("%d of %d connections were cut by the end of all pods", len(talks.cuts), tunnels+raws)
 	}
 }
 
