@@ -202,8 +202,8 @@ fn the_metrics_page_says_what_was_counted() {
         (r#"sluice_source_up{source="file"}"#, 1.0),
         (r#"sluice_source_up{source="home"}"#, 0.0),
         (r#"sluice_source_stale_seconds{source="file"}"#, 0.0),
-        (r#"sluice_problems{source="home"}"#, 1.0),
-        (r#"sluice_problems{source="file"}"#, 0.0),
+        (r#"sluice_problems{cause="invalid",source="home"}"#, 1.0),
+        (r#"sluice_problems{cause="invalid",source="file"}"#, 0.0),
     ] {
         assert_eq!(page.value(series), value, "{series}");
     }
@@ -458,7 +458,7 @@ async fn the_json_pages_tell_the_same_as_the_metrics() {
     assert_eq!((&never["heard"], &never["last_heard_ms"]), (&json!(false), &Value::Null));
 
     let problems = running.json("problems").await;
-    let told = json!({"source": "home", "object": "ingress/default/a", "reason": "names no such Service"});
+    let told = json!({"source": "home", "object": "ingress/default/a", "reason": "names no such Service", "cause": "invalid"});
     assert_eq!(problems, json!({ "problems": [told] }));
 }
 

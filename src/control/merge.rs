@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::model::host::HostPattern;
 use crate::model::intent::{Action, CertName, Intent, Listener, ListenerKey, Order, PathMatch, Protocol, Route};
-use crate::model::problem::{Origin, Problem};
+use crate::model::problem::{Cause, Origin, Problem};
 
 /// Folds fragments into one intent, and says what could not go in.
 pub(super) fn merge<'f>(fragments: impl IntoIterator<Item = &'f Intent>) -> (Intent, Vec<Problem>) {
@@ -104,7 +104,7 @@ fn overlap(key: ListenerKey, later: &Listener, first: ListenerKey, held: &Origin
     let reason = format!(
         "{asked} overlaps with {taken}, which {held} has; choose another port, or give each an address of its own"
     );
-    Problem::new(&later.origin, reason)
+    Problem::new(&later.origin, reason).because(Cause::AddressTaken)
 }
 
 /// Which requests a route is for: two routes with one slot cannot both be served.
@@ -139,7 +139,7 @@ fn unite<'f>(
         }
         Entry::Occupied(mut held) => {
             if let Some(reason) = cannot_share(key, held.get(), later) {
-                problems.push(Problem::new(&later.origin, reason));
+                problems.push(Problem::new(&later.origin, reason).because(Cause::AddressTaken));
                 return;
             }
             // Whole, without `..`: of a field that is added it must be said here what the union has. The name, the
@@ -236,27 +236,31 @@ fn free_routes<'f>(
             Some(first) if first.action == route.action && first.filters == route.filters => {}
             // Nobody asked for it: whoever has the host's root keeps broader routes out as well.
             Some(_) if route.action == Action::NotFound => {}
-            Some(first) if matches!(listener.protocol, Protocol::Tcp | Protocol::Udp) => problems.push(Problem::new(
-                &route.origin,
-                format!("{} is already given to {}, which keeps it; choose another address", key.address, first.origin),
-            )),
-            Some(first) if listener.protocol == Protocol::TlsPassthrough => {
-                let alpn =
-                    if route.alpn.is_empty() { String::new() } else { format!(" with {}", route.alpn.join(", ")) };
-                let taken = format!("{}{alpn} on {name} is already given to {}", route.host, first.origin);
-                let reason = format!("{taken}, which keeps it; choose another host or other alpn");
-                problems.push(Problem::new(&route.origin, reason));
+            Some(first) => {
+                let (cause, reason) = lost(key, listener.protocol, name, route, first);
+                problems.push(Problem::new(&route.origin, reason).because(cause));
             }
-            Some(first) => problems.push(Problem::new(
-                &route.origin,
-                format!(
-                    "{} {} on {name} is already given to {}, which keeps it; choose another host or path",
-                    route.host, route.path, first.origin
-                ),
-            )),
         }
     }
     free
+}
+
+/// Why a route is not served beside the one that has its slot.
+fn lost(key: ListenerKey, protocol: Protocol, name: &str, route: &Route, first: &Route) -> (Cause, String) {
+    let Route { host, path, alpn, .. } = route;
+    let holder = format!("is already given to {}, which keeps it", first.origin);
+    match protocol {
+        Protocol::Tcp | Protocol::Udp => {
+            (Cause::AddressTaken, format!("{} {holder}; choose another address", key.address))
+        }
+        Protocol::TlsPassthrough => {
+            let alpn = if alpn.is_empty() { String::new() } else { format!(" with {}", alpn.join(", ")) };
+            (Cause::HostTaken, format!("{host}{alpn} on {name} {holder}; choose another host or other alpn"))
+        }
+        Protocol::Http | Protocol::Https => {
+            (Cause::HostTaken, format!("{host} {path} on {name} {holder}; choose another host or path"))
+        }
+    }
 }
 
 #[cfg(test)]

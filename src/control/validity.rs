@@ -9,7 +9,7 @@ use std::sync::Arc;
 use x509_parser::time::ASN1Time;
 
 use crate::model::intent::{Cert, Intent, Listener, Staple};
-use crate::model::problem::Problem;
+use crate::model::problem::{Cause, Problem};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub(super) struct Found {
 
 impl Found {
     fn say(&mut self, cert: &Cert, reason: String) {
-        self.problems.push(Problem::new(&cert.origin, reason));
+        self.problems.push(Problem::new(&cert.origin, reason).because(Cause::Certificate));
     }
 
     /// Whether a moment has passed; one that has not is looked at again then.

@@ -14,7 +14,7 @@ use super::intent::{
 };
 use super::live::{AgentKey, BackendKey, BackendState, Live, ProbeKey, RampKey, ServeKey, SlotKey};
 use super::map::Map;
-use super::problem::{Origin, Problem};
+use super::problem::{Cause, Origin, Problem};
 use super::route::{Matcher, NameTable, RouteTable, Target};
 use super::snapshot::{BackendPlan, ListenerPlan, PoolPlan, Snapshot};
 use super::source::{RangeSet, SourceTable};
@@ -140,7 +140,8 @@ impl Newcomers {
 fn check_pool(pool: &Pool, problems: &mut Vec<Problem>) {
     // Of names, who looks them up tells when nothing was found.
     if pool.backends.is_empty() && pool.names.is_empty() && !pool.is_refused {
-        problems.push(Problem::new(&pool.origin, "has no backend, so its requests are answered with 503"));
+        let reason = "has no backend, so its requests are answered with 503";
+        problems.push(Problem::new(&pool.origin, reason).because(Cause::Missing));
     }
 }
 

@@ -37,13 +37,63 @@ pub struct Problem {
     pub origin: Origin,
     /// What is wrong and what would be right, for the person who must act.
     pub reason: String,
+    /// The same in one word, for machines that count.
+    pub cause: Cause,
+}
+
+/// Why a piece cannot be served: a small closed set, which labels metrics.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Cause {
+    /// What was written makes no sense, or asks for what may not be had.
+    #[default]
+    Invalid,
+    /// Another has the address and port that it asks for.
+    AddressTaken,
+    /// Another has the host, or the host and path, that it asks for.
+    HostTaken,
+    /// It names something that is not there.
+    Missing,
+    /// A certificate is missing, broken, ended, or for other names.
+    Certificate,
+    /// It asks for something that this version does not serve.
+    Unsupported,
+}
+
+impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Invalid,
+        Self::AddressTaken,
+        Self::HostTaken,
+        Self::Missing,
+        Self::Certificate,
+        Self::Unsupported,
+    ];
+
+    /// Its word on metrics and pages.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::AddressTaken => "address-taken",
+            Self::HostTaken => "host-taken",
+            Self::Missing => "missing",
+            Self::Certificate => "certificate",
+            Self::Unsupported => "unsupported",
+        }
+    }
 }
 
 impl Problem {
-    /// A problem of `origin`. Control characters in the reason are escaped.
+    /// A problem of `origin`, [`Cause::Invalid`] unless [`Problem::because`] says otherwise. Control characters in the
+    /// reason are escaped.
     pub fn new(origin: &Origin, reason: impl Into<String>) -> Self {
         let reason = reason.into();
-        Self { origin: origin.clone(), reason: escaped(&reason).unwrap_or(reason) }
+        Self { origin: origin.clone(), reason: escaped(&reason).unwrap_or(reason), cause: Cause::default() }
+    }
+
+    /// The same for this cause.
+    pub fn because(self, cause: Cause) -> Self {
+        Self { cause, ..self }
     }
 }
 

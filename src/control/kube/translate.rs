@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::model::intent::{Cert, CertName, Intent, Listener, ListenerKey, Pool, PoolName, Transport};
-use crate::model::problem::{Origin, Problem};
+use crate::model::problem::{Cause, Origin, Problem};
 
 use super::Translation;
 use super::objects::service::{Service, ServicePort};
@@ -128,7 +128,11 @@ impl<'a> Draft<'a> {
     }
 
     fn problem(&mut self, origin: &Origin, reason: impl Into<String>) {
-        self.problems.push(Problem::new(origin, reason));
+        self.problem_of(Cause::Invalid, origin, reason);
+    }
+
+    fn problem_of(&mut self, cause: Cause, origin: &Origin, reason: impl Into<String>) {
+        self.problems.push(Problem::new(origin, reason).because(cause));
     }
 
     fn tell_unreadable(&mut self) {

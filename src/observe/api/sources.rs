@@ -73,6 +73,8 @@ pub struct Problem<'s> {
     pub object: &'s str,
     /// What is wrong and what would be right.
     pub reason: &'s str,
+    /// The same in one word.
+    pub cause: &'static str,
 }
 
 impl<'s> Problems<'s> {
@@ -84,6 +86,7 @@ impl<'s> Problems<'s> {
             source: &problem.origin.source,
             object: &problem.origin.object,
             reason: &problem.reason,
+            cause: problem.cause.label(),
         };
         Self { problems: problems.into_iter().map(line).collect() }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::family::{Family, Page};
+use crate::model::problem::Cause;
 use crate::model::snapshot::Snapshot;
 use crate::observe::{Pages, stale_seconds, unix_ms};
 
@@ -46,9 +47,9 @@ fn sources(page: &mut Page, pages: &Pages, now: SystemTime) -> Result<(), promet
     );
     let mut problems = Family::gauge("sluice_problems", "What the source asks for that cannot be served.");
     let told = pages.live.control.problems().borrow().clone();
-    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut counts: BTreeMap<&str, BTreeMap<Cause, u64>> = BTreeMap::new();
     for problem in told.iter() {
-        *counts.entry(&problem.origin.source).or_default() += 1;
+        *counts.entry(&problem.origin.source).or_default().entry(problem.cause).or_default() += 1;
     }
     let sources = pages.live.control.sources();
     for (name, source) in &sources {
@@ -57,8 +58,12 @@ fn sources(page: &mut Page, pages: &Pages, now: SystemTime) -> Result<(), promet
         stale.add(&label, stale_seconds(source, pages.since, now));
         counts.entry(name).or_default();
     }
-    for (source, count) in counts {
-        problems.count(&[("source", source)], count);
+    for (source, counts) in counts {
+        // Each of the few causes always, so that what rises was seen at 0 before.
+        for cause in Cause::ALL {
+            let count = counts.get(&cause).copied().unwrap_or_default();
+            problems.count(&[("cause", cause.label()), ("source", source)], count);
+        }
     }
     page.add(up)?;
     page.add(stale)?;

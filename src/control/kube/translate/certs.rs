@@ -10,7 +10,7 @@ use crate::control::kube::objects::secret::TlsSecret;
 use crate::control::pem;
 use crate::model::host::HostPattern;
 use crate::model::intent::{Cert, CertName};
-use crate::model::problem::Origin;
+use crate::model::problem::{Cause, Origin};
 
 use super::Draft;
 use super::hosts::{Hosts, Own, includes};
@@ -61,7 +61,7 @@ pub(super) fn of_ingress(
     let mut certs = Vec::new();
     for (tls, limits) in ingress.spec.tls.iter().zip(&own.tls) {
         if tls.secret_name.is_empty() {
-            draft.problem(origin, "tls names no secretName, so these hosts have no certificate of it; name one");
+            draft.problem_of(Cause::Certificate, origin, "tls names no secretName, so these hosts have no certificate of it; name one");
             continue;
         }
         let secret_name = ObjectName::new(name.namespace.clone(), &*tls.secret_name);
@@ -71,13 +71,13 @@ pub(super) fn of_ingress(
                 "tls names {}, which is not there as a Secret of type kubernetes.io/tls; make it so",
                 secret_origin.object,
             );
-            draft.problem(origin, reason);
+            draft.problem_of(Cause::Certificate, origin, reason);
             continue;
         };
         let entry = parsed.parse(&secret_name, secret, &secret_origin);
         if let Some(reason) = &entry.error {
             let until = if entry.last_good.is_some() { "; until then what it held before is served" } else { "" };
-            draft.problem(&secret_origin, format!("{reason}{until} (named by {})", origin.object));
+            draft.problem_of(Cause::Certificate, &secret_origin, format!("{reason}{until} (named by {})", origin.object));
         }
         let Some(cert) = entry.last_good else { continue };
         let names = match limits {
@@ -91,7 +91,7 @@ pub(super) fn of_ingress(
                 secret_origin.object,
                 if have.is_empty() { "no name".to_owned() } else { have.join(", ") },
             );
-            draft.problem(origin, reason);
+            draft.problem_of(Cause::Certificate, origin, reason);
         }
         certs.push(add(draft, &secret_name, &cert, names));
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::control::kube::objects::ObjectName;
 use crate::control::kube::objects::ingress::Ingress;
 use crate::model::host::HostPattern;
-use crate::model::problem::Origin;
+use crate::model::problem::{Cause, Origin};
 
 use super::Draft;
 
@@ -132,7 +132,7 @@ impl Hosts {
         let what = if host == HostPattern::Any { "the default host".to_owned() } else { format!("host {host}") };
         let reason =
             format!("{what} belongs to namespace {owner}, which claimed it first; use another or ask its owner");
-        draft.problem(origin, reason);
+        draft.problem_of(Cause::HostTaken, origin, reason);
         None
     }
 }

@@ -10,7 +10,7 @@ use crate::control::kube::objects::ingress::{Ingress, IngressBackend, IngressPat
 use crate::control::kube::status::{Showing, Target};
 use crate::model::host::HostPattern;
 use crate::model::intent::{Action, Filters, PathMatch, Pool, PoolName, Route, WhenDown};
-use crate::model::problem::Origin;
+use crate::model::problem::{Cause, Origin};
 
 use super::annotations::{On, Wishes};
 use super::certs::Parsed;
@@ -148,7 +148,7 @@ impl Writer {
         } else if asker.ingress.spec.rules.is_empty() {
             let reason =
                 "the default host belongs to another namespace, which claimed it first; add a rule with a host";
-            draft.problem(&asker.origin, reason);
+            draft.problem_of(Cause::HostTaken, &asker.origin, reason);
         }
     }
 
@@ -201,7 +201,7 @@ fn pool(draft: &mut Draft<'_>, asker: &Asker<'_>, backend: &IngressBackend) -> P
     let Some(wishes) = &asker.wishes else { return refused(draft, asker) };
     let Some(wanted) = &backend.service else {
         let what = backend.resource.as_ref().map_or_else(String::new, |r| format!(" {} {}", r.kind, r.name));
-        draft.problem(&asker.origin, format!("its backend{what} is not a Service, and only those are served"));
+        draft.problem_of(Cause::Unsupported, &asker.origin, format!("its backend{what} is not a Service, and only those are served"));
         return refused(draft, asker);
     };
     let label = wanted.port.label();
@@ -210,16 +210,16 @@ fn pool(draft: &mut Draft<'_>, asker: &Asker<'_>, backend: &IngressBackend) -> P
     let missing = |name: &ObjectName| PoolName::new(format!("{cluster}/{name}:{label}"));
     // Each way out below was told with what to do, be it to this Ingress or to the Service.
     let Some((name, service)) = draft.store.services.entry(&name) else {
-        draft.problem(&asker.origin, format!("service/{name} does not exist; its requests are answered with 503"));
+        draft.problem_of(Cause::Missing, &asker.origin, format!("service/{name} does not exist; its requests are answered with 503"));
         return empty(draft, missing(&name), &asker.origin);
     };
     if service.kind() == "ExternalName" {
-        draft.problem(&asker.origin, format!("service/{name} is an ExternalName, which is not served"));
+        draft.problem_of(Cause::Unsupported, &asker.origin, format!("service/{name} is an ExternalName, which is not served"));
         return empty(draft, missing(name), &asker.origin);
     }
     let Some(port) = service.tcp_port(&label) else {
         let have = service.ports_in_words();
-        draft.problem(&asker.origin, format!("service/{name} has no TCP port {label}; it has {have}"));
+        draft.problem_of(Cause::Missing, &asker.origin, format!("service/{name} has no TCP port {label}; it has {have}"));
         return empty(draft, missing(name), &asker.origin);
     };
     let Some(base) = draft.wishes_of(name, service) else {

@@ -9,6 +9,7 @@ use crate::control::kube::objects::service::Service;
 use crate::control::kube::objects::{Kind, ObjectName};
 use crate::control::usual;
 use crate::model::intent::{Pool, PoolName, Speech, Sticky, WhenDown};
+use crate::model::problem::Cause;
 use crate::model::secret::Secret;
 
 use super::{Draft, endpoints, reach};
@@ -34,7 +35,7 @@ pub(super) fn pools(draft: &mut Draft<'_>) -> BTreeMap<PoolName, Arc<Pool>> {
         match reach::backends(draft, &machines, &slices, &wanted) {
             Ok(backends) => pool.backends = backends,
             Err(reason) => {
-                draft.problem(&wanted.origin, reason);
+                draft.problem_of(Cause::Missing, &wanted.origin, reason);
                 (pool.when_down, pool.is_refused) = (WhenDown::Refuse, true);
             }
         }

@@ -10,7 +10,7 @@ use crate::model::host::HostPattern;
 use crate::model::intent::{
     Action, Limits, Listener, ListenerKey, PathMatch, PoolName, Protocol, Route, SourceRules, Transport,
 };
-use crate::model::problem::Origin;
+use crate::model::problem::{Cause, Origin};
 
 use super::annotations::{Wishes, range};
 use super::{Draft, place};
@@ -70,7 +70,7 @@ fn one<'a>(
                  the cluster another address under services.addresses",
                 port.label(),
             );
-            draft.problem(origin, reason);
+            draft.problem_of(Cause::AddressTaken, origin, reason);
             continue;
         }
         place::take(draft, key, origin);
@@ -152,7 +152,7 @@ fn ports<'s>(
     let mut place = |draft: &mut Draft<'_>, port: &'s ServicePort, usual: u16| {
         let Some(transport) = port.transport() else {
             let reason = format!("{} is not served; port {} is left out", port.protocol(), port.label());
-            return draft.problem(origin, reason);
+            return draft.problem_of(Cause::Unsupported, origin, reason);
         };
         if let Some(guard) = wishes.asks_of_connections().filter(|_| transport == Transport::Udp) {
             let label = port.label();
