@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -190,6 +191,7 @@ impl Control {
                 Event::Stop => break,
             }
         }
+        join_all(self.members.iter_mut().map(Member::close)).await;
     }
 
     fn member(&mut self, spec: ClusterSpec, pending: Option<Pending>) -> Member {
@@ -316,7 +318,8 @@ impl Control {
     fn compute(&mut self) {
         self.members.iter_mut().for_each(Member::refresh);
         let fragments = [&self.file.fragment].into_iter().chain(self.members.iter().map(|member| &member.fragment));
-        let (mut intent, mut told) = merge::merge(fragments);
+        let (mut intent, lost) = merge::merge(fragments);
+        let mut told = lost.clone();
         told.extend(self.names.fill(&mut intent, self.last.as_ref(), &mut self.tasks, &self.sender));
         told.extend(self.acme.fill(&mut intent, &mut self.tasks, &self.sender));
         if self.opens.is_some_and(|opens| self.names.is_waiting() && Instant::now() < opens) {
@@ -339,8 +342,11 @@ impl Control {
         }
         self.opens = None;
         self.first = None;
-        self.members.iter_mut().for_each(Member::is_served);
         self.report(told);
+        let problems = self.live.control.problems().borrow().clone();
+        if let Some(intent) = &self.last {
+            self.members.iter_mut().for_each(|member| member.is_served(intent, &lost, &problems));
+        }
     }
 
     /// Takes out of the intent what time has taken away, and notes when to look again.

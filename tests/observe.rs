@@ -458,7 +458,8 @@ async fn the_json_pages_tell_the_same_as_the_metrics() {
     assert_eq!((&never["heard"], &never["last_heard_ms"]), (&json!(false), &Value::Null));
 
     let problems = running.json("problems").await;
-    let told = json!({"source": "home", "object": "ingress/default/a", "reason": "names no such Service", "cause": "invalid"});
+    let told =
+        json!({"source": "home", "object": "ingress/default/a", "reason": "names no such Service", "cause": "invalid"});
     assert_eq!(problems, json!({ "problems": [told] }));
 }
 

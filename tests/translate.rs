@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sluice::control::kube::spec::{Access, ClusterSpec, IngressSpec, Publish, Reach, ServiceSpec};
+use sluice::control::kube::spec::{Access, ClusterSpec, IngressSpec, LeaseSpec, Publish, Reach, ServiceSpec};
 use sluice::control::kube::{Change, Cluster, Translation, manifests};
 
 fn cases() -> Vec<PathBuf> {
@@ -39,6 +39,7 @@ fn spec(text: &str) -> ClusterSpec {
             https: vec![(Ipv4Addr::new(192, 0, 2, 80), 443).into()],
             publish: Publish::Same,
         },
+        lease: LeaseSpec::Usual,
     };
     for line in text.lines() {
         let Some((key, value)) = line.strip_prefix("#: ").and_then(|line| line.split_once(": ")) else { continue };

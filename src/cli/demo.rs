@@ -9,7 +9,7 @@ use anyhow::Context;
 use super::run as serving;
 use crate::control::file::Loaded;
 use crate::control::file::schema::{Admin, Process};
-use crate::control::kube::spec::{Access, ClusterSpec, IngressSpec, Publish, Reach, ServiceSpec};
+use crate::control::kube::spec::{Access, ClusterSpec, IngressSpec, LeaseSpec, Publish, Reach, ServiceSpec};
 
 mod pi;
 
@@ -103,6 +103,7 @@ fn demo_file(http: u16, ssh: u16, admin: u16, pi_port: u16) -> Loaded {
             https: Vec::new(),
             publish: Publish::Same,
         },
+        lease: LeaseSpec::None,
     };
     let admin = Admin::Tcp(SocketAddr::new(loopback, admin));
     let process = Process { admin, drain: Duration::from_secs(1), ..Process::default() };

@@ -1,7 +1,9 @@
 //! The only door to Kubernetes: objects in, a fragment of what was asked out.
 //!
 //! A change walks `watch` (or `manifests`) → `store` → `translate`; `status` goes the other way. Everything but
-//! `watch`, `manifests::follow` and `status::write` is pure.
+//! `watch`, `manifests::follow` and `status::desk` with its rooms is pure.
+
+use std::sync::Arc;
 
 use crate::model::intent::Intent;
 use crate::model::problem::Problem;
@@ -15,11 +17,12 @@ pub mod translate;
 
 mod watch;
 
-pub use status::Statuses;
+pub use status::{Statuses, Target};
 pub use store::Change;
 pub use watch::{check_access, watch};
 
 use spec::ClusterSpec;
+use status::notice::{self, Notice};
 use store::Store;
 use translate::Memory;
 
@@ -61,6 +64,13 @@ impl Cluster {
     /// Whether all objects were heard once; before that the translation is of a part.
     pub fn heard_all(&self) -> bool {
         self.store.heard_all()
+    }
+
+    /// What is said of these problems to the owners of the objects that have them, of as many as is sensible.
+    pub(super) fn notices<'p>(&self, problems: impl Iterator<Item = &'p Problem>) -> Vec<Arc<Notice>> {
+        let ours = problems.filter(|problem| problem.origin.source == self.spec.name);
+        let notices = ours.filter_map(|problem| Notice::of_problem(problem, &self.store));
+        notices.take(notice::MOST).map(Arc::new).collect()
     }
 
     /// What the objects ask for now. Parts that are as they were keep their `Arc`.

@@ -1,12 +1,15 @@
 //! One cluster as the loop holds it: its store, what it contributed last, and the task that watches it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::Event;
 use super::kube::spec::ClusterSpec;
+use super::kube::status::Word;
+use super::kube::status::desk::{self, Desk, Teller};
 use super::kube::{self, Change, Cluster, Statuses};
 use crate::model::intent::Intent;
 use crate::model::live::SourceState;
@@ -28,8 +31,9 @@ pub(super) struct Member {
     pub(super) problems: Vec<Problem>,
     cluster: Cluster,
     is_stale: bool,
-    next_statuses: Option<Statuses>,
-    statuses: watch::Sender<Arc<Statuses>>,
+    statuses: Option<Statuses>,
+    teller: Teller,
+    desk: Desk,
     /// Dropped when the first content of it is served.
     pending: Option<Pending>,
     task: Option<AbortHandle>,
@@ -38,6 +42,7 @@ pub(super) struct Member {
 impl Member {
     /// A cluster of which nothing is known yet.
     pub(super) fn new(spec: ClusterSpec, number: u64, pending: Option<Pending>) -> Self {
+        let (teller, desk) = desk::open(&spec.name);
         Self {
             cluster: Cluster::new(spec.clone()),
             spec,
@@ -45,8 +50,9 @@ impl Member {
             fragment: Intent::default(),
             problems: Vec::new(),
             is_stale: false,
-            next_statuses: None,
-            statuses: watch::Sender::default(),
+            statuses: None,
+            teller,
+            desk,
             pending,
             task: None,
         }
@@ -55,7 +61,7 @@ impl Member {
     /// Starts its watch in `tasks`; changes arrive in `events`.
     pub(super) fn start(&mut self, tasks: &mut JoinSet<()>, events: &mpsc::Sender<Event>, state: Arc<SourceState>) {
         let (sender, mut changes) = mpsc::channel(WAITING);
-        let watch = kube::watch(self.spec.clone(), sender, state.clone(), self.statuses.subscribe());
+        let watch = kube::watch(self.spec.clone(), sender, state.clone(), self.desk.clone());
         let (events, number) = (events.clone(), self.number);
         let forward = async move {
             while let Some(change) = changes.recv().await {
@@ -94,22 +100,35 @@ impl Member {
             let translation = self.cluster.translate();
             self.fragment = translation.fragment;
             self.problems = translation.problems;
-            self.next_statuses = Some(translation.statuses);
+            self.statuses = Some(translation.statuses);
         }
     }
 
-    /// What it contributed is served now: its objects may say so, and nothing waits for it any longer.
-    pub(super) fn is_served(&mut self) {
-        if let Some(statuses) = self.next_statuses.take() {
-            self.statuses.send_if_modified(|shown| {
-                let differs = **shown != statuses;
-                if differs {
-                    *shown = Arc::new(statuses);
-                }
-                differs
-            });
-            self.pending = None;
+    /// What it contributed is served now, but for `lost`, of which another has the place: its objects may say so, and
+    /// nothing waits for it any longer. `problems`: of all sources.
+    pub(super) fn is_served(&mut self, intent: &Intent, lost: &[Problem], problems: &[Problem]) {
+        let Some(statuses) = &self.statuses else { return };
+        self.pending = None;
+        if !self.spec.has_writer() {
+            return;
         }
+        let name = &self.spec.name;
+        let statuses = match lost.iter().any(|problem| problem.origin.source == *name) {
+            true => {
+                let routes = intent.listeners.values().flat_map(|listener| &listener.routes);
+                let ours = routes.map(|route| &route.origin).filter(|origin| origin.source == *name);
+                let served: HashSet<&str> = ours.map(|origin| &*origin.object).collect();
+                statuses.of_those(|target| served.contains(&*target.to_string()))
+            }
+            false => statuses.clone(),
+        };
+        let notices = Arc::new(self.cluster.notices(problems.iter()));
+        self.teller.tell(Word { statuses, notices });
+    }
+
+    /// Nothing more comes of it: another sluice may write what its objects are told. Waits for that a moment.
+    pub(super) async fn close(&mut self) {
+        self.teller.close().await;
     }
 }
 

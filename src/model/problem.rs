@@ -61,14 +61,8 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Invalid,
-        Self::AddressTaken,
-        Self::HostTaken,
-        Self::Missing,
-        Self::Certificate,
-        Self::Unsupported,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Invalid, Self::AddressTaken, Self::HostTaken, Self::Missing, Self::Certificate, Self::Unsupported];
 
     /// Its word on metrics and pages.
     pub fn label(self) -> &'static str {

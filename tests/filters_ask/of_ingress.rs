@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use sluice::control::kube::spec::{Access, ClusterSpec, IngressSpec, Publish, Reach, ServiceSpec};
+use sluice::control::kube::spec::{Access, ClusterSpec, IngressSpec, LeaseSpec, Publish, Reach, ServiceSpec};
 use sluice::control::kube::{Cluster, manifests};
 
 use super::support::asked::web;
@@ -30,6 +30,7 @@ fn spec() -> ClusterSpec {
             https: Vec::new(),
             publish: Publish::Same,
         },
+        lease: LeaseSpec::None,
     }
 }
 

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::objects::ObjectName;
+
 /// One cluster to serve.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ClusterSpec {
@@ -19,6 +21,27 @@ pub struct ClusterSpec {
     pub services: ServiceSpec,
     /// How Ingresses are served.
     pub ingress: IngressSpec,
+    /// By which Lease one of several sluices is the writer of statuses and Events.
+    pub lease: LeaseSpec,
+}
+
+/// Where the Lease is by which one of several sluices writes.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum LeaseSpec {
+    /// In our own namespace in the cluster, in `kube-system` from outside; one name for all that write the same objects.
+    #[default]
+    Usual,
+    /// Here.
+    Named(ObjectName),
+    /// There is none: this one writes, whoever else does.
+    None,
+}
+
+impl ClusterSpec {
+    /// Whether there is anything to write to: manifests show no status and hear no Events.
+    pub fn has_writer(&self) -> bool {
+        matches!(self.access, Access::Kubeconfig(_) | Access::InCluster)
+    }
 }
 
 /// Where a cluster's objects are read.

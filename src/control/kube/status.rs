@@ -1,21 +1,32 @@
-//! Pure. What Services and Ingresses should show as their address, and which of them show something else.
+//! Pure. What a cluster's objects are told: what Services and Ingresses should show as their address and which of them
+//! show something else, and what is said to their owners.
 //!
-//! Only `status.loadBalancer.ingress` is ours, and only of objects that are ours. When an object stops being ours its
-//! status is cleared if all that it shows is what we showed before.
+//! Only `status.loadBalancer.ingress` is ours, and only of objects that are ours. One that is not served shows no
+//! address, if all that it shows is what we would show; so does one that stopped being ours. Of several sluices on a
+//! cluster one writes: `lease` says which. `desk` does all of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::objects::ObjectName;
 use super::objects::service::LoadBalancerPoint;
+use super::objects::{Kind, ObjectName};
 use super::spec::Publish;
 use super::store::Store;
 
-pub mod write;
+pub mod bulletin;
+pub mod desk;
+pub mod lease;
+pub mod notice;
+
+mod events;
+mod seat;
+mod write;
+
+use notice::Notice;
 
 /// An object that has a status of ours.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -64,6 +75,19 @@ pub struct Wish {
     pub shown: Arc<[Shown]>,
     /// Whether it shows something else now.
     pub differs: bool,
+    /// Whether it shows something, and all of it is ours to take away.
+    pub is_ours: bool,
+    /// What tells the object from another one of its name; empty if it has nothing of the kind.
+    pub uid: Arc<str>,
+}
+
+/// What the objects of a cluster are told.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Word {
+    /// What they should show.
+    pub statuses: Statuses,
+    /// The problems that stand, for their owners.
+    pub notices: Arc<Vec<Arc<Notice>>>,
 }
 
 /// What all objects should show.
@@ -78,42 +102,91 @@ pub(super) struct Ledger {
     left: BTreeMap<Target, Arc<[Shown]>>,
 }
 
-/// An object that is to show an address, and what it shows now.
+/// An object of ours, and what it shows now.
 #[derive(Debug)]
 pub(super) struct Showing<'a> {
     pub(super) target: Target,
+    /// What it is to show; nothing if it is not served.
     pub(super) shown: Arc<[Shown]>,
+    /// All that an object of its kind might show on our word.
+    pub(super) ours: Vec<Shown>,
     pub(super) now: &'a [LoadBalancerPoint],
+    pub(super) uid: Option<&'a str>,
+}
+
+fn all_of(ours: &[Shown], now: &[LoadBalancerPoint]) -> bool {
+    !now.is_empty() && now.iter().all(|point| ours.iter().any(|shown| shown.is(point)))
+}
+
+impl Statuses {
+    /// The same, but that those which `is_served` denies show nothing.
+    pub fn of_those(&self, is_served: impl Fn(&Target) -> bool) -> Self {
+        let is_lost = |(target, wish): &(&Target, &Wish)| !wish.shown.is_empty() && !is_served(target);
+        let lost: BTreeSet<Target> = self.0.iter().filter(is_lost).map(|(target, _)| target.clone()).collect();
+        if lost.is_empty() {
+            return self.clone();
+        }
+        let wishes = self.0.iter().map(|(target, wish)| {
+            let wish = match lost.contains(target) {
+                true => Wish { shown: Arc::default(), differs: wish.is_ours, ..wish.clone() },
+                false => wish.clone(),
+            };
+            (target.clone(), wish)
+        });
+        Self(Arc::new(wishes.collect()))
+    }
 }
 
 impl Ledger {
     /// Compares what objects should show with what they do show.
     pub(super) fn settle(&mut self, wanted: Vec<Showing<'_>>, store: &Store) -> Statuses {
-        let wish = |Showing { target, shown, now }: Showing<'_>| {
-            let differs = now.len() != shown.len() || now.iter().zip(&*shown).any(|(now, shown)| !shown.is(now));
-            (target, Wish { shown, differs })
+        let wish = |Showing { target, shown, ours, now, uid }: Showing<'_>| {
+            let is_ours = all_of(&ours, now);
+            let differs = match shown.is_empty() {
+                true => is_ours,
+                false => now.len() != shown.len() || now.iter().zip(&*shown).any(|(now, shown)| !shown.is(now)),
+            };
+            (target, Wish { shown, differs, is_ours, uid: uid.unwrap_or_default().into() })
         };
         let mut wishes: BTreeMap<Target, Wish> = wanted.into_iter().map(wish).collect();
         let dropped =
             self.last.0.iter().filter(|(target, wish)| !wish.shown.is_empty() && !wishes.contains_key(target));
         self.left.extend(dropped.map(|(target, wish)| (target.clone(), wish.shown.clone())));
         self.left.retain(|target, ours| {
-            let now = points(target, store).unwrap_or_default();
-            let shows_ours = !now.is_empty() && now.iter().all(|point| ours.iter().any(|shown| shown.is(point)));
+            let shows_ours = standing(target, store).is_some_and(|(now, _)| all_of(ours, now));
             shows_ours && !wishes.contains_key(target)
         });
-        let clear = || Wish { shown: Arc::default(), differs: true };
-        wishes.extend(self.left.keys().map(|target| (target.clone(), clear())));
+        for target in self.left.keys() {
+            let uid = standing(target, store).and_then(|(_, uid)| uid).unwrap_or_default().into();
+            wishes.insert(target.clone(), Wish { shown: Arc::default(), differs: true, is_ours: true, uid });
+        }
+        // Of those that show nothing, and are to, there is nothing to say.
+        wishes.retain(|_, wish| wish.differs || !wish.shown.is_empty());
         self.last = Statuses(Arc::new(wishes));
         self.last.clone()
     }
 }
 
-fn points<'s>(target: &Target, store: &'s Store) -> Option<&'s [LoadBalancerPoint]> {
-    match target {
-        Target::Service(name) => Some(&store.services.find(name)?.status.load_balancer.ingress),
-        Target::Ingress(name) => Some(&store.ingresses.find(name)?.status.load_balancer.ingress),
-    }
+/// What an object shows, and its UID.
+fn standing<'s>(target: &Target, store: &'s Store) -> Option<(&'s [LoadBalancerPoint], Option<&'s str>)> {
+    Some(match target {
+        Target::Service(name) => {
+            let service = store.services.find(name)?;
+            (&service.status.load_balancer.ingress, service.meta().uid.as_deref())
+        }
+        Target::Ingress(name) => {
+            let ingress = store.ingresses.find(name)?;
+            (&ingress.status.load_balancer.ingress, ingress.meta().uid.as_deref())
+        }
+    })
+}
+
+/// A number made of texts, the same in every process and version (FNV-1a). Not against those who look for two texts of
+/// one number.
+fn fingerprint<const N: usize>(texts: [&str; N]) -> u64 {
+    // 0xff is in no text, so texts do not run into each other.
+    let bytes = texts.iter().flat_map(|text| text.bytes().chain([0xff]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The merge patch that makes an object show these.

@@ -24,7 +24,7 @@ use super::objects::secret::TlsSecret;
 use super::objects::service::Service;
 use super::objects::users::UserSecret;
 use super::spec::{Access, ClusterSpec};
-use super::status::{Statuses, write};
+use super::status::desk::Desk;
 use super::store::{Change, Feed};
 
 mod client;
@@ -61,14 +61,9 @@ const RECONNECT_AFTER: Duration = Duration::from_secs(60);
 /// The longest pause between two readings of an access that is wrong.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// Sends all changes of a cluster's objects, and writes `statuses` to where they belong. Runs for ever, through every
+/// Sends all changes of a cluster's objects, and has `desk` write back what they are told. Runs for ever, through every
 /// failure; ends only when nobody takes the changes any more. Stops all it started when dropped.
-pub async fn watch(
-    spec: ClusterSpec,
-    changes: mpsc::Sender<Change>,
-    source: Arc<SourceState>,
-    statuses: tokio::sync::watch::Receiver<Arc<Statuses>>,
-) {
+pub async fn watch(spec: ClusterSpec, changes: mpsc::Sender<Change>, source: Arc<SourceState>, desk: Desk) {
     match &spec.access {
         Access::Manifests(folder) => manifests::follow::follow(folder, changes, source).await,
         Access::Inline(texts) => {
@@ -89,7 +84,7 @@ pub async fn watch(
             while !changes.is_closed() {
                 match client::connect(access).await {
                     Ok((client, server)) => {
-                        serve(client, server.into(), &spec, &changes, &mut report, &statuses).await;
+                        serve(client, server.into(), &spec, &changes, &mut report, &desk).await;
                         backoff.reset();
                     }
                     Err(reason) => report.failed(&reason),
@@ -107,7 +102,7 @@ async fn serve(
     spec: &ClusterSpec,
     changes: &mpsc::Sender<Change>,
     report: &mut Report,
-    statuses: &tokio::sync::watch::Receiver<Arc<Statuses>>,
+    desk: &Desk,
 ) {
     let standing = Standing::default();
     let mut tasks = JoinSet::new();
@@ -119,7 +114,7 @@ async fn serve(
     feeds.start::<IngressClass>();
     feeds.start::<TlsSecret>();
     feeds.start::<UserSecret>();
-    tasks.spawn(write::write(client.clone(), statuses.clone()));
+    tasks.spawn(desk.clone().serve(client.clone(), spec.clone()));
     let mut failing_since: Option<Instant> = None;
     loop {
         tokio::select! {

@@ -28,6 +28,7 @@ type Sluice struct {
 
 	process *process
 	client  *http.Client
+	stopped bool
 }
 
 // RequireSluice skips the test, loudly, if there is no binary to test. A story
@@ -98,8 +99,19 @@ func (s *Sluice) Log() (string, error) {
 	return string(content), err
 }
 
+// Stop stops it in an orderly way before the test ends.
+func (s *Sluice) Stop(t testing.TB) {
+	t.Helper()
+	s.stopped = true
+	if err := s.process.stop(stopPatience); err != nil {
+		t.Errorf("sluice, asked to stop: %v", err)
+	}
+}
+
 func (s *Sluice) end(t testing.TB) {
-	if err := s.process.running(); err != nil {
+	if s.stopped {
+		// As the story wished.
+	} else if err := s.process.running(); err != nil {
 		t.Error(err)
 	} else if err := s.process.stop(stopPatience); err != nil {
 		t.Errorf("sluice, asked to stop: %v", err)

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use super::{Door, SOURCE};
 use crate::control::file::node::{Key, Node, Value};
 use crate::control::file::read::{Keys, one_or_list};
-use crate::control::kube::spec::{Access, ClusterSpec, IngressSpec, Publish, Reach, ServiceSpec};
+use crate::control::kube::objects::ObjectName;
+use crate::control::kube::spec::{Access, ClusterSpec, IngressSpec, LeaseSpec, Publish, Reach, ServiceSpec};
 use crate::model::host::Host;
 
 /// A cluster of which only the name and the place of its objects are written.
@@ -17,6 +18,7 @@ pub fn usual_cluster(name: &str, access: Access) -> ClusterSpec {
         reach: Reach::default(),
         services: usual_services(),
         ingress: usual_ingress(),
+        lease: LeaseSpec::Usual,
     }
 }
 
@@ -48,7 +50,7 @@ impl Door<'_> {
     }
 
     fn cluster(&mut self, name: &Key, node: &Node) -> Option<ClusterSpec> {
-        let known = ["kubeconfig", "in_cluster", "manifests", "namespaces", "reach", "services", "ingress"];
+        let known = ["kubeconfig", "in_cluster", "manifests", "namespaces", "reach", "services", "ingress", "lease"];
         let keys = self.faults.keys(node, &known, &[("last_good", &["none"])])?;
         let access = self.access(name, &keys);
         self.origin(format!("cluster {}", name.text), name.at);
@@ -57,7 +59,9 @@ impl Door<'_> {
         let reach = keys.find("reach").and_then(|node| self.faults.choice(node, &words, &[])).unwrap_or_default();
         let services = self.services(keys.find("services"));
         let ingress = self.ingress(keys.find("ingress"));
-        Some(ClusterSpec { name: name.text.as_str().into(), access: access?, namespaces, reach, services, ingress })
+        let lease = keys.find("lease").and_then(|node| self.lease(node)).unwrap_or_default();
+        let name = name.text.as_str().into();
+        Some(ClusterSpec { name, access: access?, namespaces, reach, services, ingress, lease })
     }
 
     fn access(&mut self, name: &Key, keys: &Keys<'_>) -> Option<Access> {
@@ -114,6 +118,30 @@ impl Door<'_> {
             }
         }
         names
+    }
+
+    fn lease(&mut self, node: &Node) -> Option<LeaseSpec> {
+        let right = "auto, none, or a namespace and a name like kube-system/sluice";
+        if node.is("auto") {
+            return Some(LeaseSpec::Usual);
+        }
+        if node.is("none") {
+            return Some(LeaseSpec::None);
+        }
+        let text = self.faults.text(node, right)?;
+        let fits = |part: &str, most: usize| {
+            let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+            !part.is_empty() && part.len() <= most && part.chars().all(is_plain)
+        };
+        match text.split_once('/') {
+            Some((namespace, name)) if fits(namespace, 63) && fits(name, 253) => {
+                Some(LeaseSpec::Named(ObjectName::new(namespace, name)))
+            }
+            _ => {
+                self.faults.wrong(node, format_args!("{} is no place of a Lease; write {right}", node.value));
+                None
+            }
+        }
     }
 
     fn services(&mut self, node: Option<&Node>) -> ServiceSpec {

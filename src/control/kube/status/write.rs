@@ -11,12 +11,14 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::DefaultBackoff;
 use kube::{Api, Client};
+use tokio::sync::mpsc;
 use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 
 use crate::control::kube::watch::chain;
 
-use super::{Statuses, Target, Wish, patch};
+use super::notice::Notice;
+use super::{Statuses, Target, Wish, Word, patch};
 
 /// How long one patch may take.
 const PATCH: Duration = Duration::from_secs(10);
@@ -33,14 +35,24 @@ const PAUSE: Duration = Duration::from_secs(20);
 /// What was tried: until then it is not tried again, unless the wish is another.
 type Tried = BTreeMap<Target, (Wish, Instant)>;
 
-/// Writes what differs, for ever. Who wants no statuses written sends none.
-pub(in crate::control::kube) async fn write(client: Client, mut statuses: Receiver<Arc<Statuses>>) {
+/// Writes what differs while `held`, until nothing more will be told. What it changed goes to `happened`.
+pub(super) async fn write(
+    client: Client,
+    mut word: Receiver<Arc<Word>>,
+    mut held: Receiver<bool>,
+    happened: mpsc::Sender<Notice>,
+) {
     let mut tried = Tried::new();
     let mut backoff = DefaultBackoff::default();
     let mut told = None;
     loop {
-        let now = statuses.borrow_and_update().clone();
-        let failed = round(&client, &now, &mut tried).await;
+        let now = word.borrow_and_update().statuses.clone();
+        let may = *held.borrow_and_update();
+        if !may {
+            // Whoever writes meanwhile has tried other things.
+            tried.clear();
+        }
+        let failed = round(&client, &now, &mut tried, &held, &happened).await;
         if let Some((_, _, reason)) = failed.last() {
             if told.as_ref() != Some(reason) {
                 tracing::warn!("a status could not be written, and is tried again: {reason}");
@@ -54,28 +66,37 @@ pub(in crate::control::kube) async fn write(client: Client, mut statuses: Receiv
         tokio::time::sleep(PACE).await;
         let next = tried.values().map(|(_, until)| *until).min();
         tokio::select! {
-            changed = statuses.changed() => if changed.is_err() {
-                // Nobody will wish for anything any more; ending would end the watches too.
-                return std::future::pending().await;
-            },
+            changed = word.changed() => if changed.is_err() { return },
+            changed = held.changed() => if changed.is_err() { return },
             () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
         }
     }
 }
 
-/// Writes each status that differs and was not tried just now. Returns those that failed, and why: they do not keep
-/// others from theirs.
-async fn round(client: &Client, statuses: &Statuses, tried: &mut Tried) -> Vec<(Target, Wish, String)> {
+/// Writes each status that differs and was not tried just now, while `held`. Returns those that failed, and why: they do
+/// not keep others from theirs.
+async fn round(
+    client: &Client,
+    statuses: &Statuses,
+    tried: &mut Tried,
+    held: &Receiver<bool>,
+    happened: &mpsc::Sender<Notice>,
+) -> Vec<(Target, Wish, String)> {
     let now = Instant::now();
     tried.retain(|target, (wish, until)| statuses.0.get(target) == Some(wish) && now < *until);
     let mut failed = Vec::new();
     for (target, wish) in &*statuses.0 {
+        if !*held.borrow() {
+            break;
+        }
         if !wish.differs || tried.contains_key(target) {
             continue;
         }
         match write_one(client, target, wish).await {
             Ok(()) => {
                 tell(target, wish);
+                // Where too many wait, the status itself says it.
+                let _ = happened.try_send(Notice::of_status(target, &wish.uid, &wish.shown));
                 tried.insert(target.clone(), (wish.clone(), Instant::now() + AGAIN));
             }
             Err(reason) => failed.push((target.clone(), wish.clone(), format!("{target}: {reason}"))),

@@ -61,7 +61,11 @@ pub(super) fn of_ingress(
     let mut certs = Vec::new();
     for (tls, limits) in ingress.spec.tls.iter().zip(&own.tls) {
         if tls.secret_name.is_empty() {
-            draft.problem_of(Cause::Certificate, origin, "tls names no secretName, so these hosts have no certificate of it; name one");
+            draft.problem_of(
+                Cause::Certificate,
+                origin,
+                "tls names no secretName, so these hosts have no certificate of it; name one",
+            );
             continue;
         }
         let secret_name = ObjectName::new(name.namespace.clone(), &*tls.secret_name);
@@ -77,7 +81,11 @@ pub(super) fn of_ingress(
         let entry = parsed.parse(&secret_name, secret, &secret_origin);
         if let Some(reason) = &entry.error {
             let until = if entry.last_good.is_some() { "; until then what it held before is served" } else { "" };
-            draft.problem_of(Cause::Certificate, &secret_origin, format!("{reason}{until} (named by {})", origin.object));
+            draft.problem_of(
+                Cause::Certificate,
+                &secret_origin,
+                format!("{reason}{until} (named by {})", origin.object),
+            );
         }
         let Some(cert) = entry.last_good else { continue };
         let names = match limits {

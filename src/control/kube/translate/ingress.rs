@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::control::kube::objects::ObjectName;
 use crate::control::kube::objects::ingress::{Ingress, IngressBackend, IngressPath};
+use crate::control::kube::objects::{Kind, ObjectName};
 use crate::control::kube::status::{Showing, Target};
 use crate::model::host::HostPattern;
 use crate::model::intent::{Action, Filters, PathMatch, Pool, PoolName, Route, WhenDown};
@@ -58,12 +58,13 @@ pub(super) fn ingresses(draft: &mut Draft<'_>, parsed: &mut Parsed) {
         writer.defaults(draft, asker);
         writer.certs(draft, parsed, asker);
     }
-    for asker in askers.iter().filter(|asker| asker.wishes.is_some()) {
-        let shown = writer.doors.shown(draft.spec, asker.address());
-        if asker.is_served.get() && !shown.is_empty() {
-            let (target, now) = (Target::Ingress(asker.name.clone()), &*asker.ingress.status.load_balancer.ingress);
-            draft.shown.push(Showing { target, shown: shown.into(), now });
-        }
+    let ours = writer.doors.shown(draft.spec, None);
+    for asker in askers.iter().filter(|_| !ours.is_empty()) {
+        let is_served = asker.wishes.is_some() && asker.is_served.get();
+        let shown = if is_served { writer.doors.shown(draft.spec, asker.address()) } else { Vec::new() };
+        let (target, now) = (Target::Ingress(asker.name.clone()), &*asker.ingress.status.load_balancer.ingress);
+        let uid = asker.ingress.meta().uid.as_deref();
+        draft.shown.push(Showing { target, shown: shown.into(), ours: ours.clone(), now, uid });
     }
     writer.doors.isolate(&writer.hosts);
     let is_installed = class::is_installed(draft);
@@ -201,7 +202,11 @@ fn pool(draft: &mut Draft<'_>, asker: &Asker<'_>, backend: &IngressBackend) -> P
     let Some(wishes) = &asker.wishes else { return refused(draft, asker) };
     let Some(wanted) = &backend.service else {
         let what = backend.resource.as_ref().map_or_else(String::new, |r| format!(" {} {}", r.kind, r.name));
-        draft.problem_of(Cause::Unsupported, &asker.origin, format!("its backend{what} is not a Service, and only those are served"));
+        draft.problem_of(
+            Cause::Unsupported,
+            &asker.origin,
+            format!("its backend{what} is not a Service, and only those are served"),
+        );
         return refused(draft, asker);
     };
     let label = wanted.port.label();
@@ -210,16 +215,28 @@ fn pool(draft: &mut Draft<'_>, asker: &Asker<'_>, backend: &IngressBackend) -> P
     let missing = |name: &ObjectName| PoolName::new(format!("{cluster}/{name}:{label}"));
     // Each way out below was told with what to do, be it to this Ingress or to the Service.
     let Some((name, service)) = draft.store.services.entry(&name) else {
-        draft.problem_of(Cause::Missing, &asker.origin, format!("service/{name} does not exist; its requests are answered with 503"));
+        draft.problem_of(
+            Cause::Missing,
+            &asker.origin,
+            format!("service/{name} does not exist; its requests are answered with 503"),
+        );
         return empty(draft, missing(&name), &asker.origin);
     };
     if service.kind() == "ExternalName" {
-        draft.problem_of(Cause::Unsupported, &asker.origin, format!("service/{name} is an ExternalName, which is not served"));
+        draft.problem_of(
+            Cause::Unsupported,
+            &asker.origin,
+            format!("service/{name} is an ExternalName, which is not served"),
+        );
         return empty(draft, missing(name), &asker.origin);
     }
     let Some(port) = service.tcp_port(&label) else {
         let have = service.ports_in_words();
-        draft.problem_of(Cause::Missing, &asker.origin, format!("service/{name} has no TCP port {label}; it has {have}"));
+        draft.problem_of(
+            Cause::Missing,
+            &asker.origin,
+            format!("service/{name} has no TCP port {label}; it has {have}"),
+        );
         return empty(draft, missing(name), &asker.origin);
     };
     let Some(base) = draft.wishes_of(name, service) else {

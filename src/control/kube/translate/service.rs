@@ -1,6 +1,6 @@
 //! Pure. Services that are listened to by themselves: `type: LoadBalancer` of our class, and those with `expose`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::control::kube::objects::service::{Service, ServicePort};
@@ -15,15 +15,26 @@ use crate::model::problem::{Cause, Origin};
 use super::annotations::{Wishes, range};
 use super::{Draft, place};
 
-/// Writes the listeners of all Services.
+/// Writes the listeners of all Services, and what those of our class show.
 pub(super) fn services(draft: &mut Draft<'_>) {
+    let publish = &draft.spec.services.publish;
+    let ours: Vec<_> = draft.spec.services.addresses.iter().filter_map(|ip| Shown::published(publish, *ip)).collect();
     for (name, service) in draft.store.services.by_age() {
         let is_balanced = is_ours(draft, service);
-        if is_balanced || service.meta().annotation("sluice.dev/expose").is_some() {
-            let origin = draft.origin::<Service>(name);
-            if let Err(reason) = one(draft, name, service, is_balanced, &origin) {
-                draft.problem(&origin, format!("{reason} (until then the object is not served)"));
-            }
+        if !is_balanced && service.meta().annotation("sluice.dev/expose").is_none() {
+            continue;
+        }
+        let origin = draft.origin::<Service>(name);
+        let placed = one(draft, name, service, is_balanced, &origin).unwrap_or_else(|reason| {
+            draft.problem(&origin, format!("{reason} (until then the object is not served)"));
+            None
+        });
+        let shown = placed.and_then(|address| Shown::published(publish, address));
+        // Where no address is ours to hand out, what others wrote is left alone.
+        if is_balanced && (shown.is_some() || !ours.is_empty()) {
+            let (shown, ours) = (shown.into_iter().collect(), ours.clone());
+            let (target, now) = (Target::Service(name.clone()), &*service.status.load_balancer.ingress);
+            draft.shown.push(Showing { target, shown, ours, now, uid: service.meta().uid.as_deref() });
         }
     }
 }
@@ -41,15 +52,15 @@ struct Place<'s> {
     port: &'s ServicePort,
 }
 
-/// The error refuses the whole Service.
+/// Gives the address it is served at, if it is; the error refuses the whole Service.
 fn one<'a>(
     draft: &mut Draft<'a>,
     name: &'a ObjectName,
     service: &'a Arc<Service>,
     is_balanced: bool,
     origin: &Origin,
-) -> Result<(), String> {
-    let Some(wishes) = draft.wishes_of(name, service) else { return Ok(()) };
+) -> Result<Option<IpAddr>, String> {
+    let Some(wishes) = draft.wishes_of(name, service) else { return Ok(None) };
     let sources = sources(service, &wishes)?;
     let ports = ports(draft, service, &wishes, is_balanced, origin)?;
     let sockets: Vec<_> = ports.iter().map(|place| (place.transport, place.listen)).collect();
@@ -79,14 +90,7 @@ fn one<'a>(
         draft.listeners.insert(key, listener(listener_name, transport, pool, &wishes, &sources, origin));
         is_placed = true;
     }
-    if is_placed
-        && is_balanced
-        && let Some(shown) = Shown::published(&draft.spec.services.publish, address)
-    {
-        let now = &service.status.load_balancer.ingress;
-        draft.shown.push(Showing { target: Target::Service(name.clone()), shown: [shown].into(), now });
-    }
-    Ok(())
+    Ok(is_placed.then_some(address))
 }
 
 fn listener(
@@ -205,7 +209,7 @@ fn sources(service: &Service, wishes: &Wishes) -> Result<SourceRules, String> {
     Ok(SourceRules { allow, deny: wishes.deny.clone() })
 }
 
-fn tell_unserved(draft: &mut Draft<'_>, service: &Service, address: std::net::IpAddr, origin: &Origin) {
+fn tell_unserved(draft: &mut Draft<'_>, service: &Service, address: IpAddr, origin: &Origin) {
     if let Some(asked) = service.spec.load_balancer_ip.as_deref()
         && asked.parse() != Ok(address)
     {
