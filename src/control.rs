@@ -25,15 +25,17 @@ use acme::Acme;
 use file::schema::SOURCE;
 use file::{FileError, Loaded};
 use kube::spec::ClusterSpec;
-use member::{Alarm, Member};
+use member::{Alarm, Member, report_end};
 use names::{Names, Told};
 use pace::Pace;
+use unopened::Unopened;
 
 mod acme;
 mod affinity;
 mod amount;
 mod ask;
 mod clock;
+mod fence;
 pub mod file;
 mod hsts;
 pub mod kube;
@@ -48,6 +50,7 @@ mod problems;
 mod roots;
 mod time;
 mod trust;
+mod unopened;
 mod usual;
 mod validity;
 
@@ -82,6 +85,8 @@ enum Event {
     Acme(acme::Told),
     /// A certificate, or what goes with one, may have begun to be valid or ended.
     Aged,
+    /// It is time to see whether all sockets are open.
+    Look,
     /// It is time to compute.
     Due,
     /// A task of the loop's own ended, which none should.
@@ -127,6 +132,7 @@ struct Control {
     acme: Acme,
     /// When time may have done something to certificates.
     ages: Option<Instant>,
+    unopened: Unopened,
     /// The intent that was published last, and what compile said of it.
     last: Option<Intent>,
     compile_problems: Vec<Problem>,
@@ -154,6 +160,7 @@ impl Control {
             names: Names::default(),
             acme,
             ages: None,
+            unopened: Unopened::new(Instant::now()),
             last: None,
             compile_problems: Vec::new(),
         };
@@ -185,6 +192,11 @@ impl Control {
                 Event::Aged => {
                     self.ages = None;
                     self.pace.touch(Instant::now());
+                }
+                Event::Look => {
+                    if self.unopened.look(self.last.as_ref(), &self.live, Instant::now()) {
+                        self.pace.touch(Instant::now());
+                    }
                 }
                 Event::Due => self.compute(),
                 Event::Ended(how) => report_end(how),
@@ -241,6 +253,7 @@ impl Control {
                 self.arrived().unwrap_or(Event::Due)
             }
             () = sleep_until(self.ages.unwrap_or_else(Instant::now)), if self.ages.is_some() => Event::Aged,
+            () = sleep_until(self.unopened.due()) => Event::Look,
             // The loop holds a sender itself, so this never ends.
             Some(event) = self.events.recv() => event,
             Some(how) = self.tasks.join_next() => Event::Ended(how),
@@ -319,6 +332,7 @@ impl Control {
         self.members.iter_mut().for_each(Member::refresh);
         let fragments = [&self.file.fragment].into_iter().chain(self.members.iter().map(|member| &member.fragment));
         let (mut intent, lost) = merge::merge(fragments);
+        fence::fence(&mut intent);
         let mut told = lost.clone();
         told.extend(self.names.fill(&mut intent, self.last.as_ref(), &mut self.tasks, &self.sender));
         told.extend(self.acme.fill(&mut intent, &mut self.tasks, &self.sender));
@@ -360,7 +374,14 @@ impl Control {
 
     fn report(&self, told: Vec<Problem>) {
         let of_members = self.members.iter().flat_map(|member| &member.problems);
-        let all = self.file_problems.iter().chain(of_members).chain(&self.compile_problems).cloned().chain(told);
+        let all = self
+            .file_problems
+            .iter()
+            .chain(of_members)
+            .chain(&self.compile_problems)
+            .chain(self.unopened.problems())
+            .cloned()
+            .chain(told);
         let now = problems::in_order(all.collect());
         let before = self.live.control.problems().borrow().clone();
         if self.live.control.set_problems(now.clone()) {
@@ -372,15 +393,6 @@ impl Control {
                 tracing::info!("no longer a problem: {problem}");
             }
         }
-    }
-}
-
-/// A watch runs as long as the loop; one that ended has panicked or is a member's that the file dropped.
-fn report_end(how: Result<(), JoinError>) {
-    match how {
-        Err(error) if error.is_cancelled() => {}
-        Err(error) => tracing::error!("a source of configuration stopped working ({error}); restart, and report this"),
-        Ok(()) => {}
     }
 }
 

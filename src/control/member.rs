@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::Event;
 use super::kube::spec::ClusterSpec;
@@ -140,6 +140,15 @@ impl Drop for Alarm {
         if std::thread::panicking() {
             self.0.failed("its watch stopped working; restart, and report this");
         }
+    }
+}
+
+/// A watch runs as long as the loop; one that ended has panicked or is a member's that the file dropped.
+pub(super) fn report_end(how: Result<(), JoinError>) {
+    match how {
+        Err(error) if error.is_cancelled() => {}
+        Err(error) => tracing::error!("a source of configuration stopped working ({error}); restart, and report this"),
+        Ok(()) => {}
     }
 }
 

@@ -96,6 +96,18 @@ impl HostPattern {
             None => Host::parse(text).map(Self::Exact),
         }
     }
+
+    /// `*.example.test` of `shop.example.test`; `None` of what is no single host, or has no dot.
+    pub fn parent(&self) -> Option<Self> {
+        let Self::Exact(host) = self else { return None };
+        let (_, rest) = host.as_str().split_once('.')?;
+        Self::parse(&format!("*.{rest}")).ok()
+    }
+
+    /// Where the requests of a host go whose paths do not match, in turn.
+    pub fn broader(&self) -> impl Iterator<Item = Self> + use<> {
+        self.parent().into_iter().chain((*self != Self::Any).then_some(Self::Any))
+    }
 }
 
 impl fmt::Display for HostPattern {

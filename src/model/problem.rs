@@ -49,6 +49,8 @@ pub enum Cause {
     Invalid,
     /// Another has the address and port that it asks for.
     AddressTaken,
+    /// The address and port cannot be listened to on this host.
+    Unopened,
     /// Another has the host, or the host and path, that it asks for.
     HostTaken,
     /// It names something that is not there.
@@ -61,14 +63,22 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Invalid, Self::AddressTaken, Self::HostTaken, Self::Missing, Self::Certificate, Self::Unsupported];
+    pub const ALL: [Self; 7] = [
+        Self::Invalid,
+        Self::AddressTaken,
+        Self::Unopened,
+        Self::HostTaken,
+        Self::Missing,
+        Self::Certificate,
+        Self::Unsupported,
+    ];
 
     /// Its word on metrics and pages.
     pub fn label(self) -> &'static str {
         match self {
             Self::Invalid => "invalid",
             Self::AddressTaken => "address-taken",
+            Self::Unopened => "unopened",
             Self::HostTaken => "host-taken",
             Self::Missing => "missing",
             Self::Certificate => "certificate",

@@ -183,7 +183,8 @@ impl Bulletin {
     fn oldest(&self) -> Option<(ObjectName, Instant)> {
         let stands = self.entries.iter().filter(|(_, entry)| entry.stands);
         let said = stands.filter_map(|(name, entry)| Some((name, entry.since? + REMIND)));
-        said.min_by_key(|(_, due)| *due).map(|(name, due)| (name.clone(), due))
+        let oldest = said.min_by(|(a, a_due), (b, b_due)| a_due.cmp(b_due).then_with(|| a.cmp(b)));
+        oldest.map(|(name, due)| (name.clone(), due))
     }
 
     fn fill(&mut self, now: Instant) {

@@ -94,6 +94,7 @@ impl Notice {
         let reason = match problem.cause {
             Cause::Invalid => "Invalid",
             Cause::AddressTaken => "AddressTaken",
+            Cause::Unopened => "AddressUnusable",
             Cause::HostTaken => "HostTaken",
             Cause::Missing => "Missing",
             Cause::Certificate => "CertificateUnusable",

@@ -55,10 +55,10 @@ pub(super) async fn keep(
     let mut is_alone = false;
     let mut told = None;
     loop {
-        let turn = tokio::select! {
-            turn = timeout(TURN, seat.turn()) => turn.unwrap_or_else(|_| Err(Trouble::Other(format!("no answer within {TURN:?}")))),
-            () = &mut closed => break,
-        };
+        // To its end, also when we stop: a renewal that was cut off may have gone through, and what was read before could
+        // not be given up any more.
+        let turn = timeout(TURN, seat.turn()).await;
+        let turn = turn.unwrap_or_else(|_| Err(Trouble::Other(format!("no answer within {TURN:?}"))));
         let mut pause = seat.candidate.pause(turn.is_ok(), Instant::now());
         match turn {
             Ok(()) => {
@@ -90,16 +90,12 @@ pub(super) async fn keep(
         while Instant::now() < next {
             let lapse = seat.candidate.until().filter(|until| *until > Instant::now());
             tokio::select! {
-                () = &mut closed => {
-                    seat.give_up(held).await;
-                    return;
-                }
+                () = &mut closed => return seat.give_up(held).await,
                 () = sleep(next.duration_since(Instant::now())) => {}
                 () = sleep_until(lapse.unwrap_or(next)), if lapse.is_some() => seat.tell(held, is_alone),
             }
         }
     }
-    seat.give_up(held).await;
 }
 
 /// Why a look came to nothing.

@@ -82,7 +82,7 @@ impl Hosts {
     /// matches; in order, each with its owner.
     pub(super) fn exposed(&self) -> Vec<(&HostPattern, &Owner)> {
         let is_exposed = |(host, owner): &(&HostPattern, &Owner)| {
-            let mut broader = broader(host).filter_map(|broader| self.owner(&broader));
+            let mut broader = host.broader().filter_map(|broader| self.owner(&broader));
             // Its own wildcard is next in line, and looks after itself.
             let next_is_own = broader.next().map(|next| next.namespace == owner.namespace);
             next_is_own == Some(false)
@@ -108,7 +108,7 @@ impl Hosts {
             return false;
         }
         let has = |host: HostPattern| self.secure.contains(&(namespace.clone(), host));
-        has(host.clone()) || parent(host).is_some_and(has)
+        has(host.clone()) || host.parent().is_some_and(has)
     }
 
     fn claim_one(
@@ -139,17 +139,5 @@ impl Hosts {
 
 /// Whether a certificate's or `tls` entry's pattern is for a host.
 pub(super) fn includes(pattern: &HostPattern, host: &HostPattern) -> bool {
-    pattern == host || parent(host).as_ref() == Some(pattern)
-}
-
-/// Where the requests of a host go whose paths do not match, in turn.
-pub(super) fn broader(host: &HostPattern) -> impl Iterator<Item = HostPattern> {
-    parent(host).into_iter().chain((*host != HostPattern::Any).then_some(HostPattern::Any))
-}
-
-/// `*.example.test` of `shop.example.test`.
-fn parent(host: &HostPattern) -> Option<HostPattern> {
-    let HostPattern::Exact(host) = host else { return None };
-    let (_, rest) = host.as_str().split_once('.')?;
-    HostPattern::parse(&format!("*.{rest}")).ok()
+    pattern == host || host.parent().as_ref() == Some(pattern)
 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use crate::model::host::HostPattern;
 use crate::model::intent::{Action, PathMatch, Route};
 
-use super::hosts::{Hosts, Owner, broader};
+use super::hosts::{Hosts, Owner};
 
 /// The roots that `exposed` hosts lack on a listener with these routes.
 pub(super) fn roots(exposed: &[(&HostPattern, &Owner)], hosts: &Hosts, routes: &[Route]) -> Vec<Route> {
@@ -25,11 +25,11 @@ pub(super) fn roots(exposed: &[(&HostPattern, &Owner)], hosts: &Hosts, routes: &
     let mut roots = Vec::new();
     for (host, owner) in exposed {
         let has_root = known.get(host).is_some_and(Option::is_some);
-        if has_root || !broader(host).any(|broader| known.contains_key(&broader)) {
+        if has_root || !host.broader().any(|broader| known.contains_key(&broader)) {
             continue;
         }
         let is_own = |host: &HostPattern| hosts.owner(host).is_some_and(|other| other.namespace == owner.namespace);
-        let own = broader(host).filter(is_own).find_map(|broader| *known.get(&broader)?);
+        let own = host.broader().filter(is_own).find_map(|broader| *known.get(&broader)?);
         let (action, filters, origin) = match own {
             Some(own) => (own.action.clone(), own.filters.clone(), &own.origin),
             None => (Action::NotFound, None, &owner.origin),

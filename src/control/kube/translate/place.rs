@@ -9,12 +9,15 @@ use crate::model::problem::Origin;
 use super::Draft;
 use super::annotations::Wishes;
 
+/// How the names of those sockets begin that are kept for Ingresses.
+pub(super) const DOOR: &str = "ingress.";
+
 /// Keeps the sockets of Ingresses from Services, also while there is no Ingress.
 pub(super) fn reserve_doors(draft: &mut Draft<'_>) {
     let spec = draft.spec;
-    for (key, doors) in [("ingress.http", &spec.ingress.http), ("ingress.https", &spec.ingress.https)] {
+    for (key, doors) in [("http", &spec.ingress.http), ("https", &spec.ingress.https)] {
         for door in doors {
-            let origin = Origin::new(spec.name.clone(), format!("{key} ({door} in the file)"));
+            let origin = Origin::new(spec.name.clone(), format!("{DOOR}{key} ({door} in the file)"));
             take(draft, ListenerKey::tcp(*door), &origin);
         }
     }

@@ -76,9 +76,13 @@ fn one<'a>(
         };
         if let Some(holder) = place::holder(draft, key) {
             let holder = &holder.object;
+            let other = match holder.starts_with(place::DOOR) {
+                // It may have every address there is.
+                true => "name under ingress in the file the addresses that are for Ingresses, this one not among them",
+                false => "give the cluster another address under services.addresses",
+            };
             let reason = format!(
-                "port {called} on {address} is taken by {holder}; move it with sluice.dev/listen: \"{}=PORT\", or give \
-                 the cluster another address under services.addresses",
+                "port {called} on {address} is taken by {holder}; move it with sluice.dev/listen: \"{}=PORT\", or {other}",
                 port.label(),
             );
             draft.problem_of(Cause::AddressTaken, origin, reason);

@@ -126,7 +126,16 @@ impl Scripted {
 }
 
 fn refusal(code: u16) -> (StatusCode, Value) {
-    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "no", "reason": "No"});
+    // The client goes by this word, too.
+    let reason = match code {
+        403 => "Forbidden",
+        404 => "NotFound",
+        409 => "Conflict",
+        _ => "InternalError",
+    };
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "no", "reason": reason,
+    });
     (StatusCode::from_u16(code).unwrap(), status)
 }
 
