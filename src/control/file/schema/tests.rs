@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::control::kube::spec::{Access, Publish, Reach};
+use crate::control::kube::objects::ObjectName;
+use crate::control::kube::spec::{Access, LeaseSpec, Publish, Reach};
 use crate::model::intent::{Balance, ListenerKey, WhenDown};
 
 mod acme;
@@ -55,6 +56,7 @@ clusters:
   home:
     kubeconfig: ~/.kube/config
     namespaces: [default, media]
+    lease: net/front
     reach: pod
     services: {class: my/lb, take_unclassed: true, addresses: [192.0.2.10, "2001:db8::1"], publish: 203.0.113.5}
     ingress: {class: nginx, http: 127.0.0.1:8080, https: [127.0.0.1:8443, "[::1]:8443"], publish: edge.example.test}
@@ -101,6 +103,8 @@ fn every_key_arrives_where_it_belongs() {
     let [home, lab] = &all.clusters[..] else { panic!() };
     assert_eq!(home.access, Access::Kubeconfig("/home/me/.kube/config".into()));
     assert_eq!((home.namespaces.len(), home.reach), (2, Reach::Pod));
+    assert_eq!(home.lease, LeaseSpec::Named(ObjectName::new("net", "front")));
+    assert_eq!(lab.lease, LeaseSpec::Usual);
     assert_eq!((home.services.class.as_str(), home.services.take_unclassed), ("my/lb", true));
     assert_eq!(home.services.addresses.len(), 2);
     assert_eq!(home.services.publish, Publish::Address("203.0.113.5".parse().unwrap()));
@@ -200,6 +204,12 @@ fn mistakes_have_place_key_and_remedy() {
         ("clusters: {home: {in_cluster: false}}".to_owned(), "f.yaml:1:31", "is false; write true"),
         (cluster("namespaces: []"), "f.yaml:2:36", "is empty, so nothing would be served"),
         (cluster("namespaces: [all, a]"), "f.yaml:2:37", "all stands alone"),
+        (
+            cluster("lease: sluice"),
+            "f.yaml:2:31",
+            "is no place of a Lease; write auto, none, or a namespace and a name",
+        ),
+        (cluster("lease: kube-system/Up"), "f.yaml:2:31", "is no place of a Lease"),
         (cluster("namespaces: A_b"), "f.yaml:2:36", "is not the name of a namespace"),
         (cluster("reach: pods"), "f.yaml:2:31", "clusters.home.reach: is \"pods\"; write auto, pod or nodeport"),
         (cluster("last_good: {keep_keys: true}"), "f.yaml:2:24", "is not served by this version"),

@@ -60,7 +60,7 @@ fn sluices_that_write_other_objects_have_another_lease() {
 async fn a_stop_waits_until_the_lease_is_given_up_and_not_for_ever() {
     // Nothing is held: nothing to wait for.
     let (mut teller, desk) = open("home");
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     teller.close().await;
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert!(desk.word.has_changed().is_err());
