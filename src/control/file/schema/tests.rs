@@ -135,7 +135,7 @@ fn every_key_arrives_where_it_belongs() {
     ] {
         assert!(shown.contains(line), "{line:?} is missing in\n{shown}");
     }
-    assert_eq!(all.places[&Origin::new("file", "pool cart")].line, 45);
+    assert_eq!(all.places[&Origin::new("file", "pool cart")].line, 46);
     assert_eq!(reading(WHOLE).files, [Path::new("/etc/sluice/tls.crt"), Path::new("/keys/tls.key")]);
 }
 
