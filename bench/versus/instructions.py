@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Instructions, allocations and task switches of one small request through sluice, counted by callgrind.
+"""Instructions, allocations and task switches of one request through sluice, counted by callgrind.
 
-One client asks again and again on one connection, one request under way at a
-time, and a backend written here answers on connections that it keeps. Two
+One client asks again and again, on one connection or on a fresh one for each
+request, one request under way at a time, and a backend written here answers on
+connections that it keeps. Two
 counts are taken after a warm-up, of N and of 3 N requests; half their
 difference over N is one request, and what comes with time alone falls out.
 Nothing is probed or scraped meanwhile.
@@ -29,14 +30,10 @@ import time
 from pathlib import Path
 
 HOST = "127.0.0.1"
-BODY = b"x" * 100
-#: As nginx answers for a file of 100 bytes.
-ANSWER = (
-    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
-    b"Content-Type: application/octet-stream\r\nContent-Length: 100\r\nConnection: keep-alive\r\n\r\n"
-) + BODY
 #: As wrk asks.
 REQUEST = b"GET /small HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: versus/1\r\nAccept: */*\r\n\r\n"
+#: The same on a connection that is to end with it.
+LAST = REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 #: What is counted by calls: the name shown, and which functions.
 CALLS = {
     "allocations": r"^mi_(malloc|zalloc|malloc_aligned|zalloc_aligned|heap_malloc_aligned_at)$|^(malloc|calloc)$",
@@ -49,8 +46,17 @@ CALLS = {
 Profile = tuple[collections.Counter[str], collections.Counter[str], collections.Counter[str]]
 
 
-def serve_backend() -> int:
+def answer_of(size: int) -> bytes:
+    """As nginx answers for a file of so many bytes."""
+    return (
+        "HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+        f"Content-Type: application/octet-stream\r\nContent-Length: {size}\r\nConnection: keep-alive\r\n\r\n"
+    ).encode() + b"x" * size
+
+
+def serve_backend(size: int) -> int:
     """Answer every request on every connection; the port."""
+    whole = answer_of(size)
     listening = socket.create_server((HOST, 0))
 
     def answer(connection: socket.socket) -> None:
@@ -61,7 +67,7 @@ def serve_backend() -> int:
                 held += piece
                 while b"\r\n\r\n" in held:
                     _, held = held.split(b"\r\n\r\n", 1)
-                    connection.sendall(ANSWER)
+                    connection.sendall(whole)
 
     def accept() -> None:
         while True:
@@ -121,18 +127,29 @@ def connect(port: int, tls: bool, patience: float = 60) -> socket.socket:
     return trust.wrap_socket(plain, server_hostname="localhost")
 
 
-def ask(connection: socket.socket, count: int) -> None:
+def ask(connection: socket.socket, request: bytes, size: int) -> None:
+    """One request, and all of its answer."""
+    connection.sendall(request)
+    held = b""
+    while len(held.partition(b"\r\n\r\n")[2]) < size:
+        piece = connection.recv(65536)
+        if not piece:
+            raise RuntimeError(f"the proxy hung up after {held[:200]!r}")
+        held += piece
+    if not held.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(f"not served: {held[:200]!r}")
+
+
+def load(args: argparse.Namespace, port: int, kept: socket.socket, count: int) -> None:
     """So many requests, one after another."""
     for _ in range(count):
-        connection.sendall(REQUEST)
-        held = b""
-        while not held.endswith(BODY):
-            piece = connection.recv(65536)
-            if not piece:
-                raise RuntimeError(f"the proxy hung up after {held!r}")
-            held += piece
-        if not held.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(f"not served: {held[:200]!r}")
+        if not args.close:
+            ask(kept, REQUEST, args.body)
+            continue
+        with connect(port, args.tls) as connection:
+            ask(connection, LAST, args.body)
+            if connection.recv(1):
+                raise RuntimeError("the answer is too long")
 
 
 def profile_of(path: Path) -> Profile:
@@ -182,7 +199,7 @@ def plain(name: str) -> str:
 
 def count(args: argparse.Namespace, sluice: str, root: Path) -> tuple[float, Profile]:
     """Instructions of one request, and per function."""
-    port, admin, backend = free_port(), free_port(), serve_backend()
+    port, admin, backend = free_port(), free_port(), serve_backend(args.body)
     out = root / "callgrind.out"
     valgrind = subprocess.Popen(
         ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--dump-line=no",
@@ -192,11 +209,11 @@ def count(args: argparse.Namespace, sluice: str, root: Path) -> tuple[float, Pro
     profiles: list[Profile] = []
     try:
         with connect(port, args.tls) as connection:
-            ask(connection, 300)
+            load(args, port, connection, 300)
             for times in (1, 3):
                 before = set(root.glob("callgrind.out.*"))
                 subprocess.run(["callgrind_control", "-z", str(valgrind.pid)], check=True, capture_output=True)
-                ask(connection, times * args.requests)
+                load(args, port, connection, times * args.requests)
                 subprocess.run(["callgrind_control", "-d", str(valgrind.pid)], check=True, capture_output=True)
                 (new,) = set(root.glob("callgrind.out.*")) - before
                 profiles.append(profile_of(new))
@@ -235,6 +252,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--sluice", metavar="PATH", action="append", required=True, help="sluice binary; may be repeated")
     parser.add_argument("--tls", action="store_true", help="ask over TLS")
+    parser.add_argument("--close", action="store_true", help="a fresh connection for each request")
+    parser.add_argument("--body", type=int, default=100, metavar="BYTES", help="of the answer")
     parser.add_argument("--requests", type=int, default=500, metavar="N")
     parser.add_argument("--like", default="sluice::|hyper::proto", metavar="REGEX", help="whose inclusive cost is shown")
     parser.add_argument("--top", type=int, default=25, metavar="N")
