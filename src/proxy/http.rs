@@ -35,10 +35,11 @@ use aside::Aside;
 use begun::{Begun, PREFACE};
 use body::ResponseBody;
 use guarded::Guarded;
-use patience::{Patience, Turn, Watched};
+use patience::{Patience, Turn};
 use rest::Resting;
 use session::Session;
 use streams::Streams;
+use watched::Watched;
 
 mod affinity;
 mod answer;
@@ -70,6 +71,7 @@ mod trunks;
 mod tunnel;
 mod upload;
 mod version;
+mod watched;
 
 pub(super) use clients::Clients;
 pub(super) use filter::Mirrors;

@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::Transport;
 use super::calm::{Budget, cost, earned};
 use super::gathered::Gathered;
-use super::patience::Watched;
 use super::session::Session;
+use super::watched::Watched;
 use crate::net::h2_frames::{ENHANCE_YOUR_CALM, Frames, HEADERS, go_away};
 
 /// A stream whose frames are counted.

@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use super::Transport;
 use super::begun::Begun;
-use super::patience::Watched;
+use super::watched::Watched;
 
 /// What hyper is given of a client: its stream, after what was read of it already.
 pub(super) type Line<S> = Begun<Watched<S>>;

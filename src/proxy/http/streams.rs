@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::patience::Traffic;
 use super::session::Session;
+use super::watched::Traffic;
 use crate::model::outcome::Outcome;
 use crate::net::wheel::{self, Watch, Watched};
 

@@ -17,8 +17,8 @@ use crate::model::outcome::Outcome;
 use crate::net::relay::{Pace, Side};
 use crate::net::siphon::is_stand_in;
 use crate::proxy::http::direct::Theirs;
-use crate::proxy::http::patience::Traffic;
 use crate::proxy::http::streams::Turn;
+use crate::proxy::http::watched::Traffic;
 use crate::proxy::limit::speed::Speed;
 
 /// The body of an answer.

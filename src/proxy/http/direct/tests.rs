@@ -1,8 +1,11 @@
 //! Requests on a real socket.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
+use std::rc::Rc;
 
 use http_body_util::BodyExt;
+use hyper::body::Body;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
