@@ -5,6 +5,7 @@
 //! Knows bytes and addresses, nothing of listeners or pools. Counts nothing: what is worth counting it tells its
 //! caller.
 
+pub mod accept;
 pub mod client_hello;
 mod copy;
 pub mod datagram;
@@ -12,6 +13,7 @@ pub mod dial;
 pub mod first;
 pub mod h2_frames;
 pub mod holder;
+pub mod late;
 pub mod memory;
 mod pipe;
 pub mod proxy_protocol;

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -124,7 +125,7 @@ pub fn describe(error: &io::Error) -> String {
 }
 
 /// Makes the coming close a reset, so that the peer cannot take a stream that broke off for one that ended.
-pub fn abort_on_close(stream: &TcpStream) {
+pub fn abort_on_close(stream: &impl AsFd) {
     // A socket that is already dead needs no reset.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
@@ -135,7 +136,7 @@ const UNSENT: u32 = 256 * 1024;
 
 /// Lets a socket take only so much more than it can send, so that a slow reader costs a bounded amount of the kernel's
 /// memory (`TCP_NOTSENT_LOWAT`). One system call.
-pub fn bound_unsent(stream: &TcpStream) {
+pub fn bound_unsent(stream: &impl AsFd) {
     // Where the kernel refuses, its own bound (`tcp_wmem`) holds.
     let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
 }
@@ -152,7 +153,7 @@ pub enum Presence {
 }
 
 /// Asks the kernel what became of the peer, without reading. Does not block.
-pub fn presence(stream: &TcpStream) -> Presence {
+pub fn presence(stream: &impl AsFd) -> Presence {
     use rustix::event::{PollFd, PollFlags, poll};
     let mut asked = [PollFd::new(stream, PollFlags::RDHUP)];
     let at_once = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };

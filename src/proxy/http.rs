@@ -28,6 +28,7 @@ use super::outcome::of_http;
 use super::{Connection, Worker};
 use crate::model::outcome::Outcome;
 use crate::model::tls::Names;
+use crate::net::late::Late;
 use crate::net::proxy_protocol;
 use crate::net::socket::{self, Presence};
 use crate::net::unacknowledged::unacknowledged;
@@ -147,19 +148,24 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
         Poll::Ready(())
     }
 
-    /// The socket, where what is written is what goes on the wire.
-    fn bare(&self) -> Option<&TcpStream> {
+    /// Whether what is written is what goes on the wire.
+    fn is_bare(&self) -> bool {
+        false
+    }
+
+    /// The socket, where it is bare.
+    fn bare(&mut self) -> Option<&TcpStream> {
         None
     }
 }
 
-impl Transport for TcpStream {
+impl Transport for Late {
     fn abort_on_close(&self) {
-        socket::abort_on_close(self);
+        self.socket().iter().for_each(socket::abort_on_close);
     }
 
     fn presence(&self) -> Presence {
-        socket::presence(self)
+        self.socket().map_or(Presence::Gone, |socket| socket::presence(&socket))
     }
 
     fn local(&self) -> Option<SocketAddr> {
@@ -167,19 +173,23 @@ impl Transport for TcpStream {
     }
 
     fn unacknowledged(&self) -> Option<usize> {
-        unacknowledged(self)
+        unacknowledged(&self.socket().ok()?)
     }
 
-    fn bare(&self) -> Option<&TcpStream> {
-        Some(self)
+    fn is_bare(&self) -> bool {
+        true
+    }
+
+    fn bare(&mut self) -> Option<&TcpStream> {
+        self.watched().ok().map(|stream| &*stream)
     }
 
     fn bound_unsent(&self) {
-        socket::bound_unsent(self);
+        self.socket().iter().for_each(socket::bound_unsent);
     }
 
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_read_ready(cx).map(drop)
+        Self::poll_readable(self, cx)
     }
 }
 

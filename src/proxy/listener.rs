@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tracing::warn;
 
@@ -17,13 +17,15 @@ use crate::model::live::ListenerState;
 use crate::model::outcome::{Outcome, Refusal};
 use crate::model::snapshot::Snapshot;
 use crate::model::tls::Names;
+use crate::net::accept::Listening;
+use crate::net::late::Late;
 use crate::net::socket;
 
 /// How long the loop rests when descriptors or memory ran out: long enough not to spin, short enough to recover.
 const REST: Duration = Duration::from_millis(100);
 
 /// Accepts until it is dropped. `port` is the one clients see.
-pub(super) async fn accept(worker: Rc<Worker>, key: ListenerKey, socket: TcpListener, state: Arc<ListenerState>) {
+pub(super) async fn accept(worker: Rc<Worker>, key: ListenerKey, socket: Listening, state: Arc<ListenerState>) {
     let port = socket.local_addr().map_or_else(|_| key.address.port(), |bound| bound.port());
     let pauses = |why: &dyn std::fmt::Display| {
         state.refuse(Refusal::Capacity);
@@ -89,7 +91,7 @@ fn admit(
     key: ListenerKey,
     port: u16,
     state: &Arc<ListenerState>,
-    stream: TcpStream,
+    stream: Late,
     peer: SocketAddr,
     held: Held,
 ) {
@@ -106,7 +108,7 @@ fn admit(
         Err(why) => {
             state.refuse(why);
             // Nothing of it stays with us, and nobody takes it for an empty answer.
-            socket::abort_on_close(&stream);
+            stream.socket().iter().for_each(socket::abort_on_close);
             return;
         }
     };
@@ -118,9 +120,10 @@ fn admit(
     if !matches!(admission, Admission::Introduced) {
         return start(worker, connection, stream, admission);
     }
+    let Some(stream) = watched(stream, &connection) else { return };
     spawn_local(async move {
         match introduce(&worker, &mut connection, &stream).await {
-            Ok(admission) => start(worker, connection, stream, admission),
+            Ok(admission) => start(worker, connection, stream.into(), admission),
             Err(outcome) => connection.admitted.end(outcome),
         }
     });
@@ -128,14 +131,28 @@ fn admit(
 
 /// Starts the connection's own task. Each protocol's is of its own size: an idle tcp connection would pay for what HTTP
 /// needs.
-fn start(worker: Rc<Worker>, connection: Connection, stream: TcpStream, admission: Admission) {
+fn start(worker: Rc<Worker>, connection: Connection, stream: Late, admission: Admission) {
+    if let Admission::Http = admission {
+        // The one that may be over before anybody has to wait for it.
+        spawn_local(http::serve(worker, connection, stream, None));
+        return;
+    }
+    let Some(stream) = watched(stream, &connection) else { return };
     match admission {
-        Admission::Refused(_) | Admission::Introduced => {}
+        Admission::Refused(_) | Admission::Introduced | Admission::Http => {}
         Admission::Tcp => drop(spawn_local(tcp::serve(worker, connection, stream))),
         Admission::TlsPassthrough => drop(spawn_local(passthrough::serve(worker, connection, stream))),
-        Admission::Http => drop(spawn_local(http::serve(worker, connection, stream, None))),
         Admission::Https(names) => drop(spawn_local(tls::serve(worker, connection, stream, names))),
     }
+}
+
+/// Has the runtime watch a connection. `None` where it cannot: the connection ends.
+fn watched(stream: Late, connection: &Connection) -> Option<TcpStream> {
+    let watched = stream.into_watched();
+    if let Err(error) = &watched {
+        warn!(listener = %connection.key, "a connection was closed that cannot be watched: {error}");
+    }
+    watched.ok()
 }
 
 /// Lets a proxy name its client, and admits that one.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -18,6 +17,7 @@ use crate::drain;
 use crate::model::intent::{ListenerKey, Transport};
 use crate::model::live::{ListenerState, shard};
 use crate::model::snapshot::Snapshots;
+use crate::net::accept::Listening;
 use crate::net::socket;
 
 /// What the supervisor tells a data thread.
@@ -129,7 +129,7 @@ impl Accepting {
         socket: std::net::TcpListener,
         state: Arc<ListenerState>,
     ) {
-        match TcpListener::from_std(socket) {
+        match Listening::new(socket) {
             Ok(socket) => {
                 let task = tokio::task::spawn_local(listener::accept(worker.clone(), key, socket, state));
                 self.0.insert(key, task.abort_handle());

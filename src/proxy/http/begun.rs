@@ -117,11 +117,13 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::net::late::Late;
 
     #[tokio::test]
     async fn what_its_client_takes_is_seen_as_on_the_stream_itself() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let stream = Late::from(stream);
         assert!(Transport::unacknowledged(&stream).is_some());
         assert_eq!(Begun::new(Bytes::new(), stream).unacknowledged(), Some(0));
     }

@@ -47,7 +47,7 @@ async fn with_tcp_client<F: Future<Output = ()>>(client: impl FnOnce(TcpStream, 
     let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     ours.set_nodelay(true).unwrap();
     let (theirs, _) = listener.accept().await.unwrap();
-    served(theirs, |stop| client(ours, stop)).await
+    served(Late::from(theirs.into_std().unwrap()), |stop| client(ours, stop)).await
 }
 
 /// A connection of a listener that has no configuration.
@@ -215,7 +215,7 @@ fn a_waiting_connection_is_small() {
     fn size<S: Transport, F: Future>(_: fn(Rc<Worker>, Connection, S, Option<Tls>) -> F) -> usize {
         size_of::<F>()
     }
-    let (clear, sealed) = (size(serve::<TcpStream>), size(serve::<Box<TlsStream<TcpStream>>>));
+    let (clear, sealed) = (size(serve::<Late>), size(serve::<Box<TlsStream<TcpStream>>>));
     assert!(clear <= 1664 && sealed <= 1664, "{clear} {sealed}");
     assert!(size_of::<Session>() <= 768, "{}", size_of::<Session>());
 }

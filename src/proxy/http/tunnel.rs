@@ -17,6 +17,7 @@ use super::rest::Line;
 use super::session::Session;
 use crate::model::live::Lease;
 use crate::model::outcome::Outcome;
+use crate::net::late::Late;
 use crate::net::relay::{Leg, Options, Times};
 use crate::proxy::limit::speed::Speed;
 use crate::proxy::relay;
@@ -44,11 +45,18 @@ impl Tunnel {
                 return Outcome::ClientGone;
             }
         };
-        let (mut client, from_client) = Wire::of::<Line<TcpStream>>(client, |line| {
+        let client = Wire::of::<Line<Late>>(client, |line| {
             let (read, watched) = line.into_parts();
-            (read, watched.stream)
+            watched.stream.into_watched().map(|stream| (read, stream))
         });
-        let (mut backend, from_backend) = Wire::of::<TcpStream>(backend, |stream| (Bytes::new(), stream));
+        let backend = Wire::of::<TcpStream>(backend, |stream| Ok((Bytes::new(), stream)));
+        let ((mut client, from_client), (mut backend, from_backend)) = match (client, backend) {
+            (Ok(client), Ok(backend)) => (client, backend),
+            (Err(error), _) | (_, Err(error)) => {
+                debug!(%error, "a connection that switched protocols cannot be watched");
+                return Outcome::ClientGone;
+            }
+        };
         let pace = session.speed.as_ref().map(Speed::pace);
         let options = Options { from_client, from_backend, pace, ..Options::new(self.times) };
         relay::between(&mut client, &mut backend, options, &session.listener, &self.lease).await
@@ -69,17 +77,17 @@ impl Wire {
     /// before hyper.
     fn of<T: AsyncRead + AsyncWrite + Unpin + 'static>(
         side: Upgraded,
-        socket: fn(T) -> (Bytes, TcpStream),
-    ) -> (Self, Vec<u8>) {
+        socket: fn(T) -> io::Result<(Bytes, TcpStream)>,
+    ) -> io::Result<(Self, Vec<u8>)> {
         match side.downcast::<TokioIo<T>>() {
             Ok(parts) => {
-                let (read, socket) = socket(parts.io.into_inner());
+                let (read, socket) = socket(parts.io.into_inner())?;
                 let mut beyond = Vec::from(parts.read_buf);
                 beyond.extend_from_slice(&read);
-                (Self::Bare(socket), beyond)
+                Ok((Self::Bare(socket), beyond))
             }
             // hyper gives what it had read before the rest.
-            Err(side) => (Self::Other(TokioIo::new(side)), Vec::new()),
+            Err(side) => Ok((Self::Other(TokioIo::new(side)), Vec::new())),
         }
     }
 }

@@ -85,7 +85,7 @@ pub(super) struct Watched<S> {
 impl<S: Transport> Watched<S> {
     /// Watches a stream.
     pub(super) fn new(stream: S) -> Self {
-        let traffic = Traffic { bare: stream.bare().is_some(), ..Traffic::default() };
+        let traffic = Traffic { bare: stream.is_bare(), ..Traffic::default() };
         Self {
             stream,
             traffic: Arc::new(traffic),

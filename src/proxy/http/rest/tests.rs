@@ -8,10 +8,11 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::net::late::Late;
 
 /// Stands for hyper: reads words, and ends with a dot.
 struct Reader {
-    line: Option<Line<TcpStream>>,
+    line: Option<Line<Late>>,
     read: String,
     is_finished: bool,
 }
@@ -31,18 +32,18 @@ impl Future for Reader {
     }
 }
 
-async fn pair() -> (TcpStream, TcpStream) {
+async fn pair() -> (TcpStream, Late) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     ours.set_nodelay(true).unwrap();
-    (ours, listener.accept().await.unwrap().0)
+    (ours, listener.accept().await.unwrap().0.into())
 }
 
 async fn is_pending(serving: &mut (impl Future + Unpin)) -> bool {
     poll_fn(|cx| Poll::Ready(Pin::new(&mut *serving).poll(cx))).await.is_pending()
 }
 
-fn reader(line: Line<TcpStream>) -> Reader {
+fn reader(line: Line<Late>) -> Reader {
     Reader { line: Some(line), read: String::new(), is_finished: false }
 }
 
@@ -51,7 +52,7 @@ fn finish(reader: Pin<&mut Reader>) {
 }
 
 /// Gives back what it read, as hyper does what it did not use.
-fn end(mut reader: Reader) -> Option<Line<TcpStream>> {
+fn end(mut reader: Reader) -> Option<Line<Late>> {
     let read = Bytes::from(std::mem::take(&mut reader.read));
     reader.line.take().map(|line| line.again(read))
 }
