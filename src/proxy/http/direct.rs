@@ -30,10 +30,13 @@ use reply::{Malformed, Reply, Rest, reply};
 
 mod chunks;
 mod reply;
+mod room;
 mod theirs;
 
 pub(super) use theirs::Theirs;
 
+/// The length of most heads, in bytes.
+const HEAD: usize = 512;
 /// How much is read at once at first, in bytes, …
 const ROOM: usize = 8 * 1024;
 /// … and at most: with half as much, and as much in TLS, a large answer over TLS costs a third more CPU time.
@@ -58,6 +61,8 @@ impl Plain {
         // Not the two as one: of `http://host?x` that has no slash.
         let (path, query) = (parts.uri.path(), parts.uri.query());
         buffer.clear();
+        // The first of a connection does not grow it step by step.
+        buffer.reserve(HEAD);
         let query = query.map_or(["", ""], |query| ["?", query]);
         for part in [parts.method.as_str(), " ", path, query[0], query[1], " HTTP/1.1\r\n"] {
             buffer.extend_from_slice(part.as_bytes());
@@ -247,8 +252,18 @@ impl Direct {
 
     /// Reads more.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.bytes.reserve(self.room);
-        let count = ready!(pin!(self.line.read_buf(&mut self.bytes)).poll(cx))?;
+        let is_first = self.came == 0;
+        if is_first {
+            self.bytes = room::room(self.room);
+        } else {
+            self.bytes.reserve(self.room);
+        }
+        let read = pin!(self.line.read_buf(&mut self.bytes)).poll(cx);
+        if read.is_pending() && is_first {
+            // What waits holds no buffer.
+            room::keep(std::mem::take(&mut self.bytes), self.room);
+        }
+        let count = ready!(read)?;
         self.came = self.came.saturating_add(count);
         if count >= self.room {
             self.room = (2 * self.room).min(MOST);
@@ -263,7 +278,7 @@ impl Direct {
         }
         // What came behind it is no answer to anything.
         self.state = if self.keeps && self.bytes.is_empty() { State::Idle } else { State::Over };
-        self.bytes = BytesMut::new();
+        room::keep(std::mem::take(&mut self.bytes), self.room.max(self.came));
         // The next answer is like this one, mostly: then one call reads it. A little more, so that it is seen to be all.
         self.room = self.came.saturating_add(SPARE).clamp(ROOM, MOST);
         self.came = 0;
