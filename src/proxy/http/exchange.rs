@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
@@ -33,6 +33,9 @@ pub(super) async fn serve(session: &Rc<Session>, request: Request<Incoming>) -> 
     let underway = Underway::new(session);
     let (mut parts, incoming) = request.into_parts();
     let fields = Fields::of(&parts.headers, if session.trusted { Side::Proxy } else { Side::Client });
+    if fields.says_close(&parts.headers) && incoming.is_end_stream() {
+        session.asked_all();
+    }
     let worker = &session.worker;
     let told_id = session.trusted.then(|| forwarded::id_of(&parts.headers)).flatten();
     let id = told_id.unwrap_or_else(|| request_id([worker.draw(), worker.draw()]));

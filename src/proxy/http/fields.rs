@@ -63,6 +63,12 @@ impl Fields {
         found
     }
 
+    /// Whether the client says, in so many words, that it asks nothing more on its connection.
+    pub(super) fn says_close(&self, headers: &HeaderMap) -> bool {
+        self.connection
+            && headers.get(header::CONNECTION).is_some_and(|said| said.as_bytes().eq_ignore_ascii_case(b"close"))
+    }
+
     /// To which protocol the client asks to switch, by both fields that it takes (RFC 9110 §7.8). Only one protocol in
     /// one field, so that no backend reads another there; and never HTTP/2, since behind us the connection is another.
     pub(super) fn asks_upgrade(&self, headers: &HeaderMap) -> Option<HeaderValue> {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use hyper::HeaderMap;
@@ -210,6 +211,13 @@ impl Session {
     pub(super) fn watch(&self, traffic: Arc<Traffic>) {
         // Once a connection.
         let _ = self.traffic.set(traffic);
+    }
+
+    /// The client asks nothing more.
+    pub(super) fn asked_all(&self) {
+        if let Some(traffic) = self.traffic.get() {
+            traffic.ended.store(true, Relaxed);
+        }
     }
 
     /// What moves on its stream, where that is a bare socket on which HTTP/1 is spoken.

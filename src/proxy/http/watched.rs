@@ -38,6 +38,8 @@ pub(super) struct Traffic {
     pub(super) within: AtomicBool,
     /// Something that was written is not with the kernel yet, or the stream is being shut down.
     pub(super) leaving: AtomicBool,
+    /// Nothing more comes from the client: it said so, or ended its side.
+    pub(super) ended: AtomicBool,
     // The stream is a socket in the clear.
     bare: bool,
     // Made for the first body that flows by it.
@@ -121,9 +123,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = into.filled().len();
+        let has_room = into.remaining() > 0;
         ready!(Pin::new(&mut this.stream).poll_read(cx, into))?;
         let new = into.filled().get(before..).unwrap_or_default();
-        if !new.is_empty() {
+        if new.is_empty() {
+            this.traffic.ended.fetch_or(has_room, Relaxed);
+        } else {
             this.read += new.len() as u64;
             bump(&this.traffic.reads);
             if let Some(heads) = &mut this.heads {
@@ -224,6 +229,11 @@ impl<S: Transport> AsyncWrite for Watched<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.traffic.leaving.store(true, Relaxed);
+        // Of HTTP/1 the stream is closed next, which says the same; unless there is something unread, when closing would be
+        // a reset, which takes away from the client what it has not read yet.
+        if self.heads.is_some() && self.traffic.bare && self.traffic.ended.load(Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
