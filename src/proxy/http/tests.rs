@@ -210,6 +210,25 @@ async fn whoever_rests_is_let_go_by_a_drain_and_by_its_own_end() {
     assert_eq!((begun.elapsed().as_secs(), state.ended(Outcome::Done)), (10, 1));
 }
 
+#[tokio::test]
+async fn who_has_said_all_gets_an_answer_and_an_end() {
+    for last in ["Connection: close\r\n\r\n", "connection: Close\r\nAccept: */*\r\n\r\n"] {
+        let state = with_tcp_client(|mut client, _| async move {
+            client.write_all(&[b"GET / HTTP/1.1\r\nHost: a\r\n", last.as_bytes()].concat()).await.unwrap();
+            assert_eq!(answers(&read_all(&mut client).await), 1);
+        })
+        .await;
+        assert_eq!(state.ended(Outcome::Done), 1);
+    }
+    let state = with_tcp_client(|mut client, _| async move {
+        client.write_all(REQUEST).await.unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!(answers(&read_all(&mut client).await), 1);
+    })
+    .await;
+    assert_eq!(state.ended(Outcome::Done), 1);
+}
+
 #[test]
 fn a_waiting_connection_is_small() {
     fn size<S: Transport, F: Future>(_: fn(Rc<Worker>, Connection, S, Option<Tls>) -> F) -> usize {
