@@ -36,7 +36,7 @@ async fn only_sources_that_may_use_the_route_reach_its_backend() {
 
 fn rate(count: u32, burst: u32, key: RateKey) -> Filters {
     let rate = Rate { count, per: Duration::from_secs(3600) };
-    Filters { rate: Some(RequestRate { rate, burst, key }), ..Filters::default() }
+    Filters { rate: Some(RequestRate { rate, burst, key, except: Vec::new() }), ..Filters::default() }
 }
 
 #[tokio::test]

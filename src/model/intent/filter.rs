@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
 use super::{PoolName, Rate, SourceRules};
@@ -20,6 +21,10 @@ pub struct Filters {
     /// Which clients may use the route; others get 403.
     #[serde(skip_serializing_if = "is_open", serialize_with = "ranges")]
     pub sources: SourceRules,
+    /// A client of one of the allowed ranges need not say who it is (`basic_auth`, `forward_auth`), and one of another
+    /// may pass if it does. Without ranges that are allowed it means nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub satisfy_any: bool,
     /// How many requests one asker may send; more get 429.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<RequestRate>,
@@ -53,6 +58,9 @@ pub struct Filters {
     /// Fields of the answer.
     #[serde(skip_serializing_if = "FieldEdits::is_empty")]
     pub response_headers: FieldEdits,
+    /// What backends say of places, in the words of clients.
+    #[serde(skip_serializing_if = "Renames::is_empty")]
+    pub renames: Renames,
     /// Browsers are told to use https alone (RFC 6797); said over https only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hsts: Option<Hsts>,
@@ -89,6 +97,9 @@ pub struct RequestRate {
     pub burst: u32,
     /// What tells askers apart.
     pub key: RateKey,
+    /// Clients of these ranges are not counted.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "nets")]
+    pub except: Vec<IpNet>,
 }
 
 /// What tells askers apart.
@@ -141,8 +152,9 @@ pub struct ForwardAuth {
     pub path: Arc<str>,
     /// Fields of its answer that the backend is given, lower-case; the client's own of these names are dropped.
     pub headers: Vec<Arc<str>>,
-    /// Where clients that it answers with 401 are sent: `{url}` in it stands for the address they asked for,
-    /// percent-encoded. `None`: its answer is passed on.
+    /// Where clients that it answers with 401 are sent: `{url}` in it stands for the address they asked for and `{uri}`
+    /// for the path and query of it, both percent-encoded; `{host}` and `{scheme}` for those they asked by. `None`: its
+    /// answer is passed on.
     pub sign_in: Option<Arc<str>>,
     /// How long its answer may take.
     #[serde(serialize_with = "seconds")]
@@ -205,6 +217,10 @@ pub struct Redirect {
     /// To which path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathEdit>,
+    /// To this very address, in place of all above: `{scheme}`, `{host}` and `{uri}` (path and query) stand for those of
+    /// the request. It begins with a scheme or `/`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Arc<str>>,
     /// The status: 301, 302, 303, 307 or 308.
     pub code: u16,
     /// Where those go who came over https already, as a trusted proxy says, if it leads there alone.
@@ -217,20 +233,20 @@ impl Redirect {
     /// proxy in front is not known here.
     pub fn is_met(&self, host: Option<&str>) -> bool {
         let same_host = self.host.as_ref().is_none_or(|to| Some(to.as_str()) == host);
-        self.scheme == Some(Scheme::Https) && self.path.is_none() && same_host
+        self.scheme == Some(Scheme::Https) && self.path.is_none() && self.to.is_none() && same_host
     }
 }
 
 impl Default for Redirect {
     /// To the same place, for good.
     fn default() -> Self {
-        Self { scheme: None, host: None, port: None, path: None, code: 308, pool: None }
+        Self { scheme: None, host: None, port: None, path: None, to: None, code: 308, pool: None }
     }
 }
 
 impl fmt::Display for Redirect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scheme, host, port, path, code, pool } = self;
+        let Self { scheme, host, port, path, to, code, pool } = self;
         write!(f, "redirect {code}")?;
         if let Some(scheme) = scheme {
             write!(f, " scheme {scheme}")?;
@@ -246,6 +262,9 @@ impl fmt::Display for Redirect {
             Some(PathEdit::Whole(path)) => write!(f, " path = {path}")?,
             Some(PathEdit::Prefix(path)) => write!(f, " path {path}")?,
             Some(PathEdit::Regex { find, put }) => write!(f, " path ~ {find} {put}")?,
+        }
+        if let Some(to) = to {
+            write!(f, " to {to}")?;
         }
         pool.iter().try_for_each(|pool| write!(f, " or pool {pool}"))
     }
@@ -338,6 +357,28 @@ impl FieldEdits {
     }
 }
 
+/// What backends say of places, and what clients are told in its stead: (what is there, what is put there). Each is
+/// looked for once, the first that fits is taken.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq, Serialize)]
+pub struct Renames {
+    /// The beginning of a `Location`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<(Arc<str>, Arc<str>)>,
+    /// The whole `Domain` of a cookie, whatever its case and a dot before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookie_domain: Option<(Arc<str>, Arc<str>)>,
+    /// The beginning of the `Path` of a cookie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookie_path: Option<(Arc<str>, Arc<str>)>,
+}
+
+impl Renames {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What browsers are told about https.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
 pub struct Hsts {
@@ -406,8 +447,12 @@ fn is_open(sources: &SourceRules) -> bool {
 
 fn ranges<S: Serializer>(sources: &SourceRules, to: S) -> Result<S::Ok, S::Error> {
     let SourceRules { allow, deny } = sources;
-    let text = |ranges: &[ipnet::IpNet]| ranges.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let text = |ranges: &[IpNet]| ranges.iter().map(ToString::to_string).collect::<Vec<_>>();
     BTreeMap::from([("allow", text(allow)), ("deny", text(deny))]).serialize(to)
+}
+
+fn nets<S: Serializer>(nets: &[IpNet], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(nets.iter().map(ToString::to_string))
 }
 
 fn rate<S: Serializer>(rate: &Rate, to: S) -> Result<S::Ok, S::Error> {

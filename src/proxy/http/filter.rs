@@ -2,7 +2,7 @@
 //!
 //! The order is fixed, as the cheapest refusal comes first and nobody who may not pass costs a backend anything: source
 //! ranges, rate, body size, CORS preflight, basic auth, forward auth, canary; then the request is made for the backend,
-//! its path, host and fields are edited, and the mirror hears it; of the answer the error page, fields, HSTS, CORS and,
+//! its path, host and fields are edited, and the mirror hears it; of the answer the places it names, the error page, fields, HSTS, CORS and,
 //! last, the compression. Answers that are made here are edited like those of backends. A route without filters never
 //! comes here.
 //!
@@ -42,6 +42,7 @@ mod forward_auth;
 mod mirror;
 mod rate;
 pub(super) mod redirect;
+mod renames;
 mod rewrite;
 
 pub(super) use forward_auth::take_away;
@@ -116,9 +117,15 @@ impl Filtering<'_> {
         self.finish(&wanted, answer)
     }
 
+    /// Whether a client of another range may pass for its name, as it is asked for one.
+    fn may_say_who(&self) -> bool {
+        let asked = &self.plan.asked;
+        asked.satisfy_any && (asked.basic_auth.is_some() || asked.forward_auth.is_some())
+    }
+
     /// Judges a request by its head: the answer to one that may not pass.
     fn passes(&self, parts: &Parts, now: Duration) -> Result<(), Response<Bytes>> {
-        if !self.plan.sources.admits_ip(self.asker.client) {
+        if !self.plan.sources.admits_ip(self.asker.client) && !self.may_say_who() {
             debug!(peer = %self.session.peer, client = %self.asker.client, "refused by the ranges of a route");
             return Err(self.asker.answer(StatusCode::FORBIDDEN, "this address may not use this route"));
         }
@@ -129,6 +136,12 @@ impl Filtering<'_> {
 
     /// Judges who sent it. Only of what goes to a backend: nobody is to tell a password for a redirect to https.
     async fn known(&self, parts: &mut Parts, fields: &Fields) -> Result<Granted, Denied> {
+        let asked = &self.plan.asked;
+        if asked.satisfy_any && !asked.sources.allow.is_empty() && self.plan.sources.admits_ip(self.asker.client) {
+            // What only who is asked may say the client must not say in its stead.
+            asked.forward_auth.iter().for_each(|auth| take_away(auth, &mut parts.headers));
+            return Ok(Granted::default());
+        }
         auth::judge(self, parts).await.map_err(Denied::Own)?;
         forward_auth::ask(self, parts, fields).await
     }
@@ -160,7 +173,10 @@ impl Filtering<'_> {
         let request = mirror::hear(self, request);
         let outgoing = Outgoing { request, upgrade, underway, client: self.asker.client, untold: None };
         let mut answer = match forward(self.session, pool, outgoing).await {
-            Ok(answer) => answer,
+            Ok(mut answer) => {
+                renames::edit(&self.plan.asked.renames, answer.headers_mut());
+                answer
+            }
             Err((.., underway)) if is_over.is_some_and(|is_over| is_over.get()) => own(body::refusal(self), underway),
             Err((status, reason, underway)) => own(self.asker.answer(status, reason), underway),
         };

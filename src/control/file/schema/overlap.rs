@@ -40,7 +40,7 @@ impl Door<'_> {
 
 fn leads_back(key: ListenerKey, listener: &Listener, route: &Route) -> bool {
     let Action::Redirect(redirect) = &route.action else { return false };
-    let Redirect { scheme, host, port, path, code: _, pool: _ } = &**redirect;
+    let Redirect { scheme, host, port, path, to: _, code: _, pool: _ } = &**redirect;
     let own = if listener.protocol == Protocol::Https { Scheme::Https } else { Scheme::Http };
     let to = scheme.unwrap_or(own);
     // Without all three the port stays that of the request, and something else must change.

@@ -222,7 +222,16 @@ fn to_sign_in(
     answer: Response<ResponseBody>,
 ) -> Denied {
     let Some(sign_in) = &asked.sign_in else { return Denied::Theirs(answer.into()) };
-    let Ok(location) = HeaderValue::from_str(&sign_in.replace("{url}", &encoded(url))) else {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    let (host, uri) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let mut page = sign_in.to_string();
+    // The host was checked and holds no brace; what is encoded holds none either.
+    for (word, value) in [("{scheme}", scheme), ("{host}", host), ("{uri}", &encoded(uri)), ("{url}", &encoded(url))] {
+        if page.contains(word) {
+            page = page.replace(word, value);
+        }
+    }
+    let Ok(location) = HeaderValue::from_str(&page) else {
         return Denied::Theirs(answer.into());
     };
     let mut answer = filtering.asker.answer(StatusCode::FOUND, "sign in first");

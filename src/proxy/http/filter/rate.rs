@@ -15,6 +15,10 @@ use crate::model::live::rates::Asker;
 pub(super) fn judge(filtering: &Filtering<'_>, parts: &Parts, now: Duration) -> Result<(), Response<Bytes>> {
     let plan = filtering.plan;
     let (Some(limit), Some(rates)) = (&plan.asked.rate, &plan.rates) else { return Ok(()) };
+    let client = filtering.asker.client.to_canonical();
+    if limit.except.iter().any(|range| range.contains(&client)) {
+        return Ok(());
+    }
     let value = match &limit.key {
         RateKey::Source => None,
         RateKey::Header(name) => parts.headers.get(&**name),

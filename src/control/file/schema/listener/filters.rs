@@ -8,7 +8,7 @@ use crate::control::file::node::{Node, Value};
 use crate::control::file::read::Keys;
 use crate::control::hsts;
 use crate::model::filter::fields;
-use crate::model::intent::filter::{Filters, Hsts, RateKey, RequestRate};
+use crate::model::intent::filter::{Filters, Hsts, RateKey, Renames, RequestRate};
 use crate::model::intent::{PathMatch, SourceRules};
 
 mod answers;
@@ -67,6 +67,8 @@ impl Door<'_> {
             canary: asked(keys, "canary").and_then(|node| self.canary(node)),
             mirror: asked(keys, "mirror").and_then(|node| self.mirror(node)),
             compress: keys.find("compress").and_then(|node| self.compress(node)),
+            satisfy_any: false,
+            renames: Renames::default(),
             errors: asked(keys, "errors").map(|node| self.errors(node)).unwrap_or_default(),
         }
     }
@@ -74,7 +76,7 @@ impl Door<'_> {
     /// `100/s`, or with what else there is to say.
     fn request_rate(&mut self, node: &Node) -> Option<RequestRate> {
         if !matches!(node.value, Value::Map(_)) {
-            return Some(RequestRate { rate: self.faults.rate(node)?, burst: 0, key: RateKey::Source });
+            return Some(RequestRate { rate: self.faults.rate(node)?, burst: 0, key: RateKey::Source, except: Vec::new() });
         }
         let keys = self.faults.keys(node, &["limit", "burst", "key"], &[])?;
         let Some(limit) = keys.find("limit") else {
@@ -83,7 +85,7 @@ impl Door<'_> {
         };
         let burst = keys.find("burst").and_then(|node| self.faults.count(node, MOST_BURST)).unwrap_or_default();
         let key = keys.find("key").map_or(Some(RateKey::Source), |node| self.rate_key(node))?;
-        Some(RequestRate { rate: self.faults.rate(limit)?, burst, key })
+        Some(RequestRate { rate: self.faults.rate(limit)?, burst, key, except: Vec::new() })
     }
 
     fn rate_key(&mut self, node: &Node) -> Option<RateKey> {

@@ -104,6 +104,7 @@ impl Door<'_> {
             host: keys.find("host").and_then(|node| self.one_host(node)),
             port: keys.find("port").and_then(|node| self.faults.whole(node, 1..=65535)).and_then(|n| n.try_into().ok()),
             path: keys.find("path").and_then(|node| self.path_edit(node, path)),
+            to: None,
             code: match keys.find("code") {
                 None => Redirect::default().code,
                 Some(node) => match node.value {
