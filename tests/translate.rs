@@ -40,10 +40,12 @@ fn spec(text: &str) -> ClusterSpec {
             publish: Publish::Same,
         },
         lease: LeaseSpec::Usual,
+        ingress_nginx: false,
     };
     for line in text.lines() {
         let Some((key, value)) = line.strip_prefix("#: ").and_then(|line| line.split_once(": ")) else { continue };
         match key {
+            "ingress_nginx" => spec.ingress_nginx = value == "true",
             "reach" if value == "pod" => spec.reach = Reach::Pod,
             "access" if value == "manifests" => spec.access = Access::Inline(Vec::new()),
             "namespaces" => spec.namespaces = value.split(", ").map(str::to_owned).collect(),

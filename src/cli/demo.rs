@@ -104,6 +104,7 @@ fn demo_file(http: u16, ssh: u16, admin: u16, pi_port: u16) -> Loaded {
             publish: Publish::Same,
         },
         lease: LeaseSpec::None,
+        ingress_nginx: false,
     };
     let admin = Admin::Tcp(SocketAddr::new(loopback, admin));
     let process = Process { admin, drain: Duration::from_secs(1), ..Process::default() };

@@ -51,6 +51,7 @@ impl Cluster {
     /// A cluster of which nothing is known yet.
     pub fn new(spec: ClusterSpec) -> Self {
         let store = Store::new(&spec.namespaces);
+        let store = if spec.ingress_nginx { store.with_opaque() } else { store };
         Self { spec, store, memory: Memory::default(), translation: None }
     }
 

@@ -31,6 +31,7 @@ fn spec() -> ClusterSpec {
             publish: Publish::Same,
         },
         lease: LeaseSpec::None,
+        ingress_nginx: false,
     }
 }
 

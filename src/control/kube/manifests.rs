@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::objects::endpoints::EndpointSlice;
 use super::objects::ingress::{Ingress, IngressClass};
 use super::objects::node::Node;
+use super::objects::opaque::OpaqueSecret;
 use super::objects::secret::TlsSecret;
 use super::objects::service::Service;
 use super::objects::users::UserSecret;
@@ -57,6 +58,7 @@ pub(super) fn changes(objects: Vec<Object>) -> Vec<Change> {
         IngressClass::FEED,
         TlsSecret::FEED,
         UserSecret::FEED,
+        OpaqueSecret::FEED,
     ]
     .map(|kind| (kind, Vec::new()))
     .into();

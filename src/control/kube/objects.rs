@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 pub mod endpoints;
 pub mod ingress;
 pub mod node;
+pub mod opaque;
 pub mod secret;
 pub mod service;
 pub mod users;
@@ -21,6 +22,7 @@ pub mod users;
 use endpoints::EndpointSlice;
 use ingress::{Ingress, IngressClass};
 use node::Node;
+use opaque::OpaqueSecret;
 use secret::TlsSecret;
 use service::Service;
 use users::UserSecret;
@@ -66,6 +68,8 @@ pub enum Object {
     Secret(Seen<TlsSecret>),
     /// Names and passwords.
     Users(Seen<UserSecret>),
+    /// What ingress-nginx keeps in Secrets of no type of their own.
+    Opaque(Seen<OpaqueSecret>),
 }
 
 impl Object {
@@ -79,6 +83,7 @@ impl Object {
             Self::IngressClass(_) => IngressClass::KIND,
             Self::Secret(_) => TlsSecret::FEED,
             Self::Users(_) => UserSecret::FEED,
+            Self::Opaque(_) => OpaqueSecret::FEED,
         }
     }
 
@@ -92,6 +97,7 @@ impl Object {
             Self::IngressClass(seen) => &seen.name,
             Self::Secret(seen) => &seen.name,
             Self::Users(seen) => &seen.name,
+            Self::Opaque(seen) => &seen.name,
         }
     }
 }
@@ -183,6 +189,9 @@ impl Meta {
 /// The prefix of every annotation and label that is ours.
 pub const OURS: &str = "sluice.dev/";
 
+/// The prefix of the annotations of ingress-nginx.
+pub const NGINX: &str = "nginx.ingress.kubernetes.io/";
+
 /// The annotation that named an Ingress' class before there was a field for it.
 pub const LEGACY_CLASS: &str = "kubernetes.io/ingress.class";
 
@@ -199,7 +208,9 @@ pub const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balanc
 fn kept<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Box<str>, Box<str>>, D::Error> {
     let mut all: BTreeMap<Box<str>, Box<str>> = nullable(deserializer)?;
     all.retain(|key, _| {
-        key.starts_with(OURS) || [LEGACY_CLASS, DEFAULT_CLASS, SERVICE_NAME, EXCLUDED].contains(&&**key)
+        key.starts_with(OURS)
+            || key.starts_with(NGINX)
+            || [LEGACY_CLASS, DEFAULT_CLASS, SERVICE_NAME, EXCLUDED].contains(&&**key)
     });
     Ok(all)
 }

@@ -21,6 +21,8 @@ pub struct ClusterSpec {
     pub services: ServiceSpec,
     /// How Ingresses are served.
     pub ingress: IngressSpec,
+    /// Ingresses of ingress-nginx are served too, by its annotations.
+    pub ingress_nginx: bool,
     /// By which Lease one of several sluices is the writer of statuses and Events.
     pub lease: LeaseSpec,
 }

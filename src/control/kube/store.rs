@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::objects::endpoints::EndpointSlice;
 use super::objects::ingress::{Ingress, IngressClass};
 use super::objects::node::Node;
+use super::objects::opaque::OpaqueSecret;
 use super::objects::secret::TlsSecret;
 use super::objects::service::Service;
 use super::objects::users::UserSecret;
@@ -75,6 +76,9 @@ pub struct Store {
     pub secrets: Table<TlsSecret>,
     /// Names and passwords.
     pub users: Table<UserSecret>,
+    /// Secrets without a type of their own; heard of only where ingress-nginx is stood in for.
+    pub opaque: Table<OpaqueSecret>,
+    wants_opaque: bool,
     /// What could not be read at all.
     pub faults: Vec<Fault>,
 }
@@ -91,8 +95,15 @@ impl Store {
             classes: Table::default(),
             secrets: Table::default(),
             users: Table::default(),
+            opaque: Table::default(),
+            wants_opaque: false,
             faults: Vec::new(),
         }
+    }
+
+    /// The same, which is whole only when Secrets without a type were heard as well.
+    pub fn with_opaque(self) -> Self {
+        Self { wants_opaque: true, ..self }
     }
 
     /// Takes a change in. True when anything is different now.
@@ -111,6 +122,7 @@ impl Store {
             Change::Apply(Object::IngressClass(seen)) => self.classes.apply(seen),
             Change::Apply(Object::Secret(seen)) => self.secrets.apply(seen),
             Change::Apply(Object::Users(seen)) => self.users.apply(seen),
+            Change::Apply(Object::Opaque(seen)) => self.opaque.apply(seen),
             Change::Delete { kind, name } => match kind {
                 Service::KIND => self.services.delete(&name),
                 EndpointSlice::KIND => self.slices.delete(&name),
@@ -119,6 +131,7 @@ impl Store {
                 IngressClass::KIND => self.classes.delete(&name),
                 TlsSecret::FEED => self.secrets.delete(&name),
                 UserSecret::FEED => self.users.delete(&name),
+                OpaqueSecret::FEED => self.opaque.delete(&name),
                 _ => false,
             },
             Change::Faults(faults) => {
@@ -138,6 +151,7 @@ impl Store {
             && self.classes.heard(&self.namespaces)
             && self.secrets.heard(&self.namespaces)
             && self.users.heard(&self.namespaces)
+            && (!self.wants_opaque || self.opaque.heard(&self.namespaces))
     }
 
     fn replace(&mut self, feed: &Feed, lists: Lists) -> bool {
@@ -150,6 +164,7 @@ impl Store {
             IngressClass::KIND => self.classes.replace(namespace, lists.classes),
             TlsSecret::FEED => self.secrets.replace(namespace, lists.secrets),
             UserSecret::FEED => self.users.replace(namespace, lists.users),
+            OpaqueSecret::FEED => self.opaque.replace(namespace, lists.opaque),
             _ => false,
         }
     }
@@ -169,6 +184,7 @@ struct Lists {
     classes: Vec<Seen<IngressClass>>,
     secrets: Vec<Seen<TlsSecret>>,
     users: Vec<Seen<UserSecret>>,
+    opaque: Vec<Seen<OpaqueSecret>>,
 }
 
 impl Lists {
@@ -181,6 +197,7 @@ impl Lists {
             Object::IngressClass(seen) => self.classes.push(seen),
             Object::Secret(seen) => self.secrets.push(seen),
             Object::Users(seen) => self.users.push(seen),
+            Object::Opaque(seen) => self.opaque.push(seen),
         }
     }
 }

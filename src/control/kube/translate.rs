@@ -27,6 +27,7 @@ mod endpoints;
 mod hosts;
 mod ingress;
 mod isolate;
+pub mod nginx;
 mod place;
 mod pools;
 mod reach;
@@ -150,6 +151,7 @@ impl<'a> Draft<'a> {
         all(self, &store.classes);
         all(self, &store.secrets);
         all(self, &store.users);
+        all(self, &store.opaque);
         for fault in &store.faults {
             let origin = Origin::new(self.spec.name.clone(), fault.place.as_str());
             self.problem(&origin, fault.reason.as_str());
@@ -168,7 +170,12 @@ impl<'a> Draft<'a> {
     }
 
     fn read_wishes(&mut self, on: On, object: &impl Kind, origin: &Origin) -> Option<Wishes> {
-        let (wishes, complaints) = annotations::read(on, object.meta());
+        self.read_wishes_over(Wishes::default(), on, object, origin)
+    }
+
+    /// The same, for an object that has wishes already.
+    fn read_wishes_over(&mut self, base: Wishes, on: On, object: &impl Kind, origin: &Origin) -> Option<Wishes> {
+        let (wishes, complaints) = annotations::read_over(base, on, object.meta());
         let refused = complaints.iter().any(|complaint| complaint.refuses);
         for complaint in complaints {
             self.problem(origin, complaint.reason);

@@ -20,6 +20,7 @@ use super::objects::Kind;
 use super::objects::endpoints::EndpointSlice;
 use super::objects::ingress::{Ingress, IngressClass};
 use super::objects::node::Node;
+use super::objects::opaque::OpaqueSecret;
 use super::objects::secret::TlsSecret;
 use super::objects::service::Service;
 use super::objects::users::UserSecret;
@@ -114,6 +115,9 @@ async fn serve(
     feeds.start::<IngressClass>();
     feeds.start::<TlsSecret>();
     feeds.start::<UserSecret>();
+    if spec.ingress_nginx {
+        feeds.start::<OpaqueSecret>();
+    }
     tasks.spawn(desk.clone().serve(client.clone(), spec.clone()));
     let mut failing_since: Option<Instant> = None;
     loop {

@@ -110,7 +110,8 @@ pub fn check(text: &str) -> Result<(), String> {
     let is_own = text.starts_with('/') && !text.starts_with("//") && !text.starts_with("/{");
     let host = ["https://", "http://", "{scheme}://"].iter().find_map(|scheme| text.strip_prefix(scheme));
     // What stands for a path never begins an authority.
-    let has_host = host.is_some_and(|host| !host.is_empty() && !host.starts_with(['/', '?', '#']) && !host.starts_with("{uri}"));
+    let has_host =
+        host.is_some_and(|host| !host.is_empty() && !host.starts_with(['/', '?', '#']) && !host.starts_with("{uri}"));
     let sample = filled(text, Scheme::Https, Some("a.test"), "/", None).filter(|filled| !filled.contains(['{', '}']));
     match text.len() <= 1024 && text.bytes().all(is_plain) && (is_own || has_host) && sample.is_some() {
         true => Ok(()),
@@ -157,7 +158,17 @@ mod tests {
         assert_eq!(to("https://b.test/").as_deref(), Some("https://b.test/"), "the query is not carried over");
         assert_eq!(to("https://b.test{uri}").as_deref(), Some("https://b.test/old//x?q=1"));
         assert_eq!(to("{scheme}://www.{host}/a?b={uri}").as_deref(), Some("http://www.a.test/a?b=/old//x?q=1"));
-        for bad in ["", "b.test", "//b.test", "/{uri}", "https://", "https:///x", "https://{uri}", "https://a{x}", "https://a{"] {
+        for bad in [
+            "",
+            "b.test",
+            "//b.test",
+            "/{uri}",
+            "https://",
+            "https:///x",
+            "https://{uri}",
+            "https://a{x}",
+            "https://a{",
+        ] {
             assert!(check(bad).is_err(), "{bad}");
         }
         for bad in ["javascript:alert(1)", "https://a b", "https://a\r\nX: y", "https://$host/"] {

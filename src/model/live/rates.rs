@@ -115,7 +115,12 @@ mod tests {
     use crate::model::intent::Rate;
 
     fn limit(count: u32, burst: u32) -> RequestRate {
-        RequestRate { rate: Rate { count, per: Duration::from_secs(1) }, burst, key: RateKey::Source, except: Vec::new() }
+        RequestRate {
+            rate: Rate { count, per: Duration::from_secs(1) },
+            burst,
+            key: RateKey::Source,
+            except: Vec::new(),
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub fn usual_cluster(name: &str, access: Access) -> ClusterSpec {
         services: usual_services(),
         ingress: usual_ingress(),
         lease: LeaseSpec::Usual,
+        ingress_nginx: false,
     }
 }
 
@@ -50,7 +51,17 @@ impl Door<'_> {
     }
 
     fn cluster(&mut self, name: &Key, node: &Node) -> Option<ClusterSpec> {
-        let known = ["kubeconfig", "in_cluster", "manifests", "namespaces", "reach", "services", "ingress", "lease"];
+        let known = [
+            "kubeconfig",
+            "in_cluster",
+            "manifests",
+            "namespaces",
+            "reach",
+            "services",
+            "ingress",
+            "lease",
+            "ingress_nginx",
+        ];
         let keys = self.faults.keys(node, &known, &[("last_good", &["none"])])?;
         let access = self.access(name, &keys);
         self.origin(format!("cluster {}", name.text), name.at);
@@ -60,8 +71,9 @@ impl Door<'_> {
         let services = self.services(keys.find("services"));
         let ingress = self.ingress(keys.find("ingress"));
         let lease = keys.find("lease").and_then(|node| self.lease(node)).unwrap_or_default();
+        let ingress_nginx = keys.find("ingress_nginx").and_then(|node| self.faults.switch(node)).unwrap_or_default();
         let name = name.text.as_str().into();
-        Some(ClusterSpec { name, access: access?, namespaces, reach, services, ingress, lease })
+        Some(ClusterSpec { name, access: access?, namespaces, reach, services, ingress, lease, ingress_nginx })
     }
 
     fn access(&mut self, name: &Key, keys: &Keys<'_>) -> Option<Access> {

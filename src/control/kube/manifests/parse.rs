@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::control::kube::objects::endpoints::EndpointSlice;
 use crate::control::kube::objects::ingress::{Ingress, IngressClass};
 use crate::control::kube::objects::node::Node;
+use crate::control::kube::objects::opaque::{OPAQUE, OpaqueSecret};
 use crate::control::kube::objects::secret::{TLS, TlsSecret};
 use crate::control::kube::objects::service::Service;
 use crate::control::kube::objects::users::{HTPASSWD, UserSecret};
@@ -106,7 +107,9 @@ fn object(kind: &str, group: Option<&str>, mut value: Value) -> Option<Object> {
         TlsSecret::KIND if is_of(TlsSecret::GROUP) => match value.get("type").and_then(Value::as_str) {
             Some(TLS) => Some(read::<TlsSecret>(&mut value)),
             Some(HTPASSWD) => Some(read::<UserSecret>(&mut value)),
-            _ => None,
+            // As the API server fills it in.
+            Some(OPAQUE | "") | None => Some(read::<OpaqueSecret>(&mut value)),
+            Some(_) => None,
         },
         _ => None,
     }
@@ -152,7 +155,7 @@ mod tests {
     fn foreign_kinds_groups_and_secrets_are_passed_over() {
         let text = "{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: x}}\n---\n\
             {apiVersion: extensions/v1beta1, kind: Ingress, metadata: {name: x}}\n---\n\
-            {apiVersion: v1, kind: Secret, type: Opaque, metadata: {name: x}}\n---\n\
+            {apiVersion: v1, kind: Secret, type: example.test/other, metadata: {name: x}}\n---\n\
             {apiVersion: apps/v1, kind: Deployment, metadata: {name: x}}\n---\nplain text\n";
         assert!(names("a.yaml", &format!("# flow\n{text}")).is_empty());
     }

@@ -1,4 +1,4 @@
-//! Pure. Secrets of type `kubernetes.io/tls`: a chain and its key, as PEM. Nothing else of a Secret is read or kept.
+//! Pure. Secrets of type `kubernetes.io/tls`: a chain and its key, as PEM, and authorities. Nothing else of a Secret is read or kept.
 
 use k8s_openapi::ByteString;
 use serde::Deserialize;
@@ -19,6 +19,8 @@ pub struct TlsSecret {
     pub chain: Secret,
     /// The key as PEM.
     pub key: Secret,
+    /// Certificates of authorities as PEM, where there are any (`ca.crt`).
+    pub authorities: Option<Secret>,
 }
 
 #[derive(Default, Deserialize)]
@@ -39,6 +41,8 @@ struct Data {
     chain: Option<ByteString>,
     #[serde(rename = "tls.key")]
     key: Option<ByteString>,
+    #[serde(rename = "ca.crt")]
+    authorities: Option<ByteString>,
 }
 
 #[derive(Default, Deserialize)]
@@ -48,17 +52,21 @@ struct StringData {
     chain: Option<String>,
     #[serde(rename = "tls.key")]
     key: Option<String>,
+    #[serde(rename = "ca.crt")]
+    authorities: Option<String>,
 }
 
 impl From<Wire> for TlsSecret {
     fn from(wire: Wire) -> Self {
-        let bytes = |plain: Option<String>, encoded: Option<ByteString>| {
-            Secret::new(plain.map(String::into_bytes).or_else(|| encoded.map(|b| b.0)).unwrap_or_default())
+        let given = |plain: Option<String>, encoded: Option<ByteString>| {
+            plain.map(String::into_bytes).or_else(|| encoded.map(|b| b.0))
         };
+        let bytes = |plain, encoded| Secret::new(given(plain, encoded).unwrap_or_default());
         Self {
             metadata: wire.metadata,
             chain: bytes(wire.string_data.chain, wire.data.chain),
             key: bytes(wire.string_data.key, wire.data.key),
+            authorities: given(wire.string_data.authorities, wire.data.authorities).map(Secret::new),
         }
     }
 }

@@ -21,6 +21,7 @@ mod edits;
 mod values;
 
 pub use ask::{AuthWishes, CanaryWishes, Named};
+pub(super) use ask::{name_of as field_name, secret as secret_name, url as service_url, value as field_value};
 pub(super) use values::range;
 
 /// The kind of object that carries annotations.
@@ -73,6 +74,8 @@ pub struct Wishes {
     pub compress: bool,
     /// `mirror`.
     pub mirror: Option<Named>,
+    /// What is asked for otherwise than by annotations of ours, which win over it.
+    pub base: Filters,
     /// `shared`: Ingresses of other namespaces may name the Service in annotations.
     pub shared: bool,
 }
@@ -84,21 +87,25 @@ pub struct PoolWishes {
     pub reach: Option<Reach>,
     /// `idle-timeout`: of connections, and of flows.
     pub idle: Option<Duration>,
-    balance: Option<Balance>,
-    speech: Option<Speech>,
+    pub(super) balance: Option<Balance>,
+    pub(super) speech: Option<Speech>,
     // The inner `None`: not, whatever the Service says.
-    sticky: Option<Option<Sticky>>,
+    pub(super) sticky: Option<Option<Sticky>>,
     // The inner `None`: no probe at all.
     probe: Option<Option<ProbeKind>>,
     probe_interval: Option<Duration>,
-    connect: Option<Duration>,
-    response: Option<Duration>,
-    retries: Option<u8>,
+    pub(super) connect: Option<Duration>,
+    pub(super) response: Option<Duration>,
+    pub(super) retries: Option<u8>,
     slow_start: Option<Duration>,
     max_connections: Option<u32>,
     queue_wait: Option<Duration>,
     // The inner `None`: no header, whatever the Service says.
     send_proxy: Option<Option<ProxyVersion>>,
+    /// A Service of the same namespace whose backends stand in when there is no other.
+    pub(super) fallback: Option<Arc<str>>,
+    // Answers with these statuses are asked for once more.
+    pub(super) retry_on: Option<Vec<u16>>,
 }
 
 impl Wishes {
@@ -112,16 +119,25 @@ impl Wishes {
 
     /// What is asked of the requests and answers of an Ingress; `None`: nothing.
     pub fn filters(&self) -> Option<Arc<Filters>> {
-        let filters = Filters {
-            sources: SourceRules { allow: self.allow.clone(), deny: self.deny.clone() },
-            rate: self.rate.map(|rate| RequestRate { rate, burst: 0, key: RateKey::Source }),
-            rewrite_path: self.rewrite_path.clone(),
-            request_headers: self.request_headers.clone(),
-            response_headers: self.response_headers.clone(),
-            hsts: self.hsts.clone(),
-            compress: self.compress.then(crate::control::ask::compress),
-            ..Filters::default()
-        };
+        let mut filters = self.base.clone();
+        let said = SourceRules { allow: self.allow.clone(), deny: self.deny.clone() };
+        if said != SourceRules::default() {
+            filters.sources = said;
+        }
+        if let Some(rate) = self.rate {
+            filters.rate = Some(RequestRate { rate, burst: 0, key: RateKey::Source, except: Vec::new() });
+        }
+        filters.rewrite_path = self.rewrite_path.clone().or(filters.rewrite_path);
+        for (own, all) in [
+            (&self.request_headers, &mut filters.request_headers),
+            (&self.response_headers, &mut filters.response_headers),
+        ] {
+            if !own.is_empty() {
+                all.clone_from(own);
+            }
+        }
+        filters.hsts = self.hsts.clone().or(filters.hsts);
+        filters.compress = self.compress.then(crate::control::ask::compress);
         (!filters.is_empty()).then(|| Arc::new(filters))
     }
 }
@@ -149,6 +165,8 @@ impl PoolWishes {
             max_connections: self.max_connections.or(base.max_connections),
             queue_wait: self.queue_wait.or(base.queue_wait),
             send_proxy: self.send_proxy.or(base.send_proxy),
+            fallback: self.fallback.clone().or_else(|| base.fallback.clone()),
+            retry_on: self.retry_on.clone().or_else(|| base.retry_on.clone()),
         }
     }
 
@@ -166,6 +184,9 @@ impl PoolWishes {
             (Some(sticky), _) => pool.sticky = sticky.clone(),
         }
         pool.retries = self.retries.unwrap_or(pool.retries);
+        if let Some(statuses) = &self.retry_on {
+            pool.retry_on.clone_from(statuses);
+        }
         pool.slow_start = self.slow_start.unwrap_or(pool.slow_start);
         pool.max_connections = self.max_connections.unwrap_or(pool.max_connections);
         pool.queue.wait = self.queue_wait.unwrap_or(pool.queue.wait);
@@ -248,8 +269,14 @@ const KNOWN: &[(&str, Served, bool)] = &[
 ];
 
 /// Reads the annotations of an object that are ours.
+#[cfg(test)]
 pub fn read(on: On, meta: &Meta) -> (Wishes, Vec<Complaint>) {
-    let mut reader = Reader { wishes: Wishes::default(), complaints: Vec::new() };
+    read_over(Wishes::default(), on, meta)
+}
+
+/// Reads the annotations that are ours of an object that has wishes already; they win over these.
+pub fn read_over(wishes: Wishes, on: On, meta: &Meta) -> (Wishes, Vec<Complaint>) {
+    let mut reader = Reader { wishes, complaints: Vec::new() };
     for (key, value) in &meta.annotations {
         if let Some(name) = key.strip_prefix(OURS) {
             reader.read(on, name, value.trim());

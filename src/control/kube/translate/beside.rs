@@ -91,7 +91,10 @@ fn users(draft: &Draft<'_>, name: &ObjectName) -> Result<Secret, String> {
 }
 
 /// The pool of a Service that is named, for who wishes other things of it than its Service does (`extra`).
-fn pool(
+///
+/// # Errors
+/// Why it cannot be had.
+pub(super) fn pool(
     draft: &mut Draft<'_>,
     named: &Named,
     asker: &ObjectName,

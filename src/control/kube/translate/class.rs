@@ -10,11 +10,33 @@ use super::Draft;
 /// What an IngressClass of ours names as its controller.
 const CONTROLLER: &str = "sluice.dev/ingress";
 
+/// What an IngressClass of ingress-nginx names as its controller.
+const NGINX_CONTROLLER: &str = "k8s.io/ingress-nginx";
+/// The class that its Ingresses name where nobody chose another.
+const NGINX_CLASS: &str = "nginx";
+
+/// Whose annotations an Ingress was written with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Dialect {
+    /// Ours alone.
+    Own,
+    /// Those of ingress-nginx, and ours.
+    Nginx,
+}
+
 /// Our Ingresses, the oldest first. A class of our name that is another controller's is told.
-pub(super) fn ours<'a>(draft: &mut Draft<'a>) -> Vec<(&'a ObjectName, &'a Arc<Ingress>)> {
+pub(super) fn ours<'a>(draft: &mut Draft<'a>) -> Vec<(&'a ObjectName, &'a Arc<Ingress>, Dialect)> {
     let (store, wanted) = (draft.store, draft.spec.ingress.class.as_str());
-    let foreign = store.classes.iter().find(|(name, class)| &*name.name == wanted && class.controller() != CONTROLLER);
-    if let Some((name, class)) = foreign {
+    let stands_in = draft.spec.ingress_nginx;
+    let is_nginx = |class: &IngressClass| stands_in && class.controller() == NGINX_CONTROLLER;
+    let is_known = |class: &IngressClass| class.controller() == CONTROLLER || is_nginx(class);
+    let mut foreign: Vec<&str> = Vec::new();
+    for (name, class) in store.classes.iter() {
+        let is_of_name = *name.name == *wanted || (stands_in && &*name.name == NGINX_CLASS);
+        if !is_of_name || is_known(class) {
+            continue;
+        }
+        foreign.push(&name.name);
         let origin = draft.origin::<IngressClass>(name);
         let reason = format!(
             "is of controller {:?}, so its Ingresses are left alone; to have them served here make that {CONTROLLER}, or \
@@ -23,13 +45,26 @@ pub(super) fn ours<'a>(draft: &mut Draft<'a>) -> Vec<(&'a ObjectName, &'a Arc<In
         );
         draft.problem(&origin, reason);
     }
-    let by_default = store.classes.iter().any(|(_, class)| class.is_default() && class.controller() == CONTROLLER);
-    let mut ours = store.ingresses.by_age();
-    ours.retain(|(_, ingress)| match ingress.class() {
-        Some(class) => class == wanted && foreign.is_none(),
-        None => by_default,
-    });
-    ours
+    let by_default = |controller: &str| {
+        store.classes.iter().any(|(_, class)| class.is_default() && class.controller() == controller)
+    };
+    let without_class = match () {
+        () if by_default(CONTROLLER) => Some(Dialect::Own),
+        () if stands_in && by_default(NGINX_CONTROLLER) => Some(Dialect::Nginx),
+        () => None,
+    };
+    let of_nginx = |class: &str| {
+        let known = store.classes.iter().find(|(name, _)| *name.name == *class);
+        stands_in && (class == NGINX_CLASS || known.is_some_and(|(_, class)| is_nginx(class)))
+    };
+    let dialect = |ingress: &Ingress| match ingress.class() {
+        Some(class) if foreign.contains(&class) => None,
+        Some(class) if of_nginx(class) => Some(Dialect::Nginx),
+        Some(class) => (class == wanted).then_some(Dialect::Own),
+        None => without_class,
+    };
+    let all = store.ingresses.by_age().into_iter();
+    all.filter_map(|(name, ingress)| Some((name, ingress, dialect(ingress)?))).collect()
 }
 
 /// Whether the cluster has a class of ours: then clients may expect an answer, even while there is no Ingress.

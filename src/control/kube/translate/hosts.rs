@@ -19,6 +19,8 @@ use super::Draft;
 pub(super) struct Own {
     /// One a rule; `None` = not to be served.
     pub(super) rules: Vec<Option<HostPattern>>,
+    /// Other names of the first of them.
+    pub(super) aliases: Vec<HostPattern>,
     /// One list a `tls` entry; `None` = the entry names no host and is for all of the Ingress.
     pub(super) tls: Vec<Option<Vec<HostPattern>>>,
 }

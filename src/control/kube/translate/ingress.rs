@@ -14,9 +14,15 @@ use crate::model::problem::{Cause, Origin};
 
 use super::annotations::{On, Wishes};
 use super::certs::Parsed;
+use super::class::Dialect;
 use super::doors::Doors;
 use super::hosts::{Hosts, Own};
+use super::nginx::beside::{Asking, Leads};
+use super::nginx::together::Together;
+use super::nginx::{self, Asks, paths};
 use super::{Draft, beside, certs, class};
+
+mod more;
 
 /// Where ACME asks for proof, over http by its rules (RFC 8555 §8.3).
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
@@ -30,6 +36,8 @@ struct Asker<'a> {
     // `None` = refused for its annotations.
     wishes: Option<Wishes>,
     filters: Option<Arc<Filters>>,
+    // It is of ingress-nginx, by what it asked for there.
+    nginx: Option<Asks>,
     // It has a route.
     is_served: Cell<bool>,
 }
@@ -37,21 +45,45 @@ struct Asker<'a> {
 /// Writes routes, certificates and statuses of all Ingresses.
 pub(super) fn ingresses(draft: &mut Draft<'_>, parsed: &mut Parsed) {
     let mut hosts = Hosts::default();
+    let mut together = Together::default();
     let mut askers = Vec::new();
-    for (name, ingress) in class::ours(draft) {
+    let ours = class::ours(draft);
+    for (name, ingress, dialect) in &ours {
+        let (name, ingress): (&ObjectName, &Arc<Ingress>) = (name, ingress);
         let origin = draft.origin::<Ingress>(name);
         let own = hosts.claim(draft, name, ingress, &origin);
-        let wishes = wishes(draft, ingress, &origin);
-        let (wishes, filters) = match wishes.map(|wishes| (beside::filters(draft, &wishes, name, &origin), wishes)) {
-            Some((Ok(filters), wishes)) => (Some(wishes), filters),
-            Some((Err(()), _)) | None => (None, None),
+        let (nginx, wishes) = match dialect {
+            Dialect::Own => (None, wishes(draft, Wishes::default(), ingress, &origin)),
+            Dialect::Nginx => {
+                let (asks, base) = nginx::of(draft, name, ingress.meta(), &origin);
+                (Some(asks), base.and_then(|base| wishes(draft, base, ingress, &origin)))
+            }
         };
-        askers.push(Asker { name, ingress, origin, own, wishes, filters, is_served: Cell::new(false) });
+        together.add((name, ingress), &own, nginx.as_ref(), &origin);
+        askers.push(Asker { name, ingress, origin, own, wishes, filters: None, nginx, is_served: Cell::new(false) });
+    }
+    let leads = Leads::of(ours.iter().map(|(name, ingress, _)| (*name, *ingress)));
+    for asker in &mut askers {
+        asker.complete(draft, &hosts, &leads);
     }
     let has_defaults = askers.iter().any(|asker| asker.ingress.spec.default_backend.is_some());
-    let mut writer = Writer { doors: Doors::new(draft.spec), hosts, rooted: HashSet::new(), has_defaults };
+    let mut writer = Writer {
+        doors: Doors::new(draft.spec),
+        hosts,
+        together,
+        later: Vec::new(),
+        rooted: HashSet::new(),
+        has_defaults,
+    };
+    for asker in &mut askers {
+        writer.aliases(draft, asker);
+    }
+    for (at, asker) in askers.iter().enumerate() {
+        writer.rules(draft, asker, at);
+    }
+    writer.expressions(draft, &askers);
     for asker in &askers {
-        writer.rules(draft, asker);
+        writer.www(draft, asker);
     }
     // After all rules, so that a rule of a younger Ingress comes before the default of an older one.
     for asker in &askers {
@@ -60,7 +92,8 @@ pub(super) fn ingresses(draft: &mut Draft<'_>, parsed: &mut Parsed) {
     }
     let ours = writer.doors.shown(draft.spec, None);
     for asker in askers.iter().filter(|_| !ours.is_empty()) {
-        let is_served = asker.wishes.is_some() && asker.is_served.get();
+        let has_part = asker.is_served.get() || writer.together.is_used(asker.name);
+        let is_served = asker.wishes.is_some() && has_part;
         let shown = if is_served { writer.doors.shown(draft.spec, asker.address()) } else { Vec::new() };
         let (target, now) = (Target::Ingress(asker.name.clone()), &*asker.ingress.status.load_balancer.ingress);
         let uid = asker.ingress.meta().uid.as_deref();
@@ -72,8 +105,8 @@ pub(super) fn ingresses(draft: &mut Draft<'_>, parsed: &mut Parsed) {
     parsed.sweep(draft);
 }
 
-fn wishes(draft: &mut Draft<'_>, ingress: &Arc<Ingress>, origin: &Origin) -> Option<Wishes> {
-    let wishes = draft.read_wishes(On::Ingress, &**ingress, origin)?;
+fn wishes(draft: &mut Draft<'_>, base: Wishes, ingress: &Arc<Ingress>, origin: &Origin) -> Option<Wishes> {
+    let wishes = draft.read_wishes_over(base, On::Ingress, &**ingress, origin)?;
     let spec = &draft.spec.ingress;
     let doors = || spec.http.iter().chain(&spec.https).map(SocketAddr::ip);
     match wishes.address {
@@ -95,6 +128,29 @@ fn wishes(draft: &mut Draft<'_>, ingress: &Arc<Ingress>, origin: &Origin) -> Opt
 }
 
 impl Asker<'_> {
+    /// Looks up what its annotations name; one of which a guard cannot be had is refused.
+    fn complete(&mut self, draft: &mut Draft<'_>, hosts: &Hosts, leads: &Leads<'_>) {
+        let Some(wishes) = &self.wishes else { return };
+        let own: Vec<&HostPattern> = self.own.rules.iter().flatten().collect();
+        let filters = beside::filters(draft, wishes, self.name, &self.origin).and_then(|filters| {
+            let Some(asks) = &self.nginx else { return Ok(filters) };
+            let owner = |host: &HostPattern| hosts.owner(host).map(|owner| owner.namespace.clone());
+            let asking = Asking { name: self.name, origin: &self.origin, hosts: &own, leads, owner: &owner };
+            let mut all = filters.map(Arc::unwrap_or_clone).unwrap_or_default();
+            asking.complete(draft, asks, wishes, &mut all)?;
+            Ok((!all.is_empty()).then(|| Arc::new(all)))
+        });
+        match filters {
+            Ok(filters) => self.filters = filters,
+            Err(()) => self.wishes = None,
+        }
+    }
+
+    /// Whether it stands beside another Ingress and has no routes of its own.
+    fn is_canary(&self) -> bool {
+        self.nginx.as_ref().is_some_and(|asks| asks.canary.is_some())
+    }
+
     fn address(&self) -> Option<IpAddr> {
         self.wishes.as_ref().and_then(|wishes| wishes.address)
     }
@@ -103,48 +159,85 @@ impl Asker<'_> {
 struct Writer {
     doors: Doors,
     hosts: Hosts,
+    together: Together,
+    // Expressions of ingress-nginx, which go by their length.
+    later: Vec<Later>,
     // Hosts that have a route for all paths.
     rooted: HashSet<HostPattern>,
     // Whether anyone will ask for that.
     has_defaults: bool,
 }
 
+/// A route that waits for others of its host.
+struct Later {
+    // Whose, by place among all.
+    asker: usize,
+    host: HostPattern,
+    path: PathMatch,
+    written: Box<str>,
+    pool: PoolName,
+}
+
 impl Writer {
-    fn rules(&mut self, draft: &mut Draft<'_>, asker: &Asker<'_>) {
+    fn rules(&mut self, draft: &mut Draft<'_>, asker: &Asker<'_>, at: usize) {
+        if asker.is_canary() {
+            return;
+        }
+        let first = asker.own.rules.iter().flatten().next().cloned();
         for (rule, host) in asker.ingress.spec.rules.iter().zip(&asker.own.rules) {
             let Some(host) = host else { continue };
             if rule.http.paths.is_empty() && asker.ingress.spec.default_backend.is_none() {
                 let reason = format!("the rule for host {host} has no path and there is no defaultBackend; give one");
                 draft.problem(&asker.origin, reason);
             }
-            for path in &rule.http.paths {
-                match path_match(path) {
-                    Ok((matched, remark)) => {
-                        if let Some(remark) = remark {
-                            draft.problem(&asker.origin, remark);
-                        }
-                        let pool = pool(draft, asker, &path.backend);
-                        self.route(draft, asker, host, matched, pool);
-                    }
-                    Err(reason) => draft.problem(&asker.origin, format!("{reason}; this path is left out")),
+            let aliases = if first.as_ref() == Some(host) { &asker.own.aliases[..] } else { &[] };
+            for host in std::iter::once(host).chain(aliases) {
+                self.app_root(draft, asker, host);
+                for path in &rule.http.paths {
+                    self.path(draft, asker, at, host, path);
                 }
             }
         }
     }
 
+    fn path(&mut self, draft: &mut Draft<'_>, asker: &Asker<'_>, at: usize, host: &HostPattern, path: &IngressPath) {
+        if asker.nginx.is_some() && self.together.is_by_expression(host) {
+            let (matched, pool) = match paths::expression(path) {
+                Ok(matched) => (matched, pool(draft, asker, &path.backend)),
+                Err((left, reason)) => {
+                    draft.problem(&asker.origin, reason);
+                    (left, refused(draft, asker))
+                }
+            };
+            let (host, written) = (host.clone(), path.path.clone());
+            self.later.push(Later { asker: at, host, path: matched, written, pool });
+            return;
+        }
+        match path_match(path) {
+            Ok((matched, remark)) => {
+                if let Some(remark) = remark {
+                    draft.problem(&asker.origin, remark);
+                }
+                let pool = pool(draft, asker, &path.backend);
+                self.route(draft, asker, host, (matched, &path.path), pool);
+            }
+            Err(reason) => draft.problem(&asker.origin, format!("{reason}; this path is left out")),
+        }
+    }
+
     /// The default backend takes what no rule matches: of the Ingress' own hosts, and of all hosts nobody else has.
     fn defaults(&mut self, draft: &mut Draft<'_>, asker: &Asker<'_>) {
-        let Some(backend) = &asker.ingress.spec.default_backend else { return };
+        let Some(backend) = asker.ingress.spec.default_backend.as_ref().filter(|_| !asker.is_canary()) else { return };
         let pool = pool(draft, asker, backend);
         for host in asker.own.rules.iter().flatten() {
             if !self.rooted.contains(host) {
-                self.route(draft, asker, host, PathMatch::any(), pool.clone());
+                self.route(draft, asker, host, (PathMatch::any(), "/"), pool.clone());
             }
         }
         let any = HostPattern::Any;
         if self.hosts.claim_quietly(&asker.name.namespace, &any, &asker.origin) {
             if !self.rooted.contains(&any) {
-                self.route(draft, asker, &any, PathMatch::any(), pool);
+                self.route(draft, asker, &any, (PathMatch::any(), "/"), pool);
             }
         } else if asker.ingress.spec.rules.is_empty() {
             let reason =
@@ -153,27 +246,38 @@ impl Writer {
         }
     }
 
-    fn route(&mut self, draft: &Draft<'_>, asker: &Asker<'_>, host: &HostPattern, path: PathMatch, pool: PoolName) {
-        if self.has_defaults && path == PathMatch::any() {
-            self.rooted.insert(host.clone());
+    /// Adds a route for a path, which was `written` so.
+    fn route(
+        &mut self,
+        draft: &mut Draft<'_>,
+        asker: &Asker<'_>,
+        host: &HostPattern,
+        (path, written): (PathMatch, &str),
+        pool: PoolName,
+    ) {
+        let filters = self.filters_of(draft, asker, host, &path, written);
+        let served = asker.wishes.is_some();
+        let redirect = asker.nginx.as_ref().and_then(|asks| asks.redirect.clone()).filter(|_| served);
+        let action = redirect.map_or(Action::Forward(pool), Action::Redirect);
+        let (alpn, origin) = (Vec::new(), asker.origin.clone());
+        let route = Route { host: host.clone(), alpn, path, action, filters, origin };
+        self.add(draft, asker, route, written.starts_with(CHALLENGES));
+    }
+
+    /// Adds a route to the doors it belongs to.
+    fn add(&mut self, draft: &Draft<'_>, asker: &Asker<'_>, route: Route, is_challenge: bool) {
+        if self.has_defaults && route.path == PathMatch::any() {
+            self.rooted.insert(route.host.clone());
         }
         asker.is_served.set(true);
-        let is_covered = asker.own.covers(host);
-        let is_secure = is_covered || self.hosts.is_secure(&asker.name.namespace, host);
+        let is_covered = asker.own.covers(&route.host);
+        let is_secure = is_covered || self.hosts.is_secure(&asker.name.namespace, &route.host);
         let wants_redirect = asker.wishes.as_ref().is_none_or(|wishes| wishes.redirect_https != Some(false));
-        let is_challenge = match &path {
-            PathMatch::Exact(path) | PathMatch::Prefix(path) => path.starts_with(CHALLENGES),
-            PathMatch::Regex(_) => false,
-        };
-        let redirects = is_covered && wants_redirect && !is_challenge && self.doors.has_https();
-        let route = Route {
-            host: host.clone(),
-            alpn: Vec::new(),
-            path,
-            action: Action::Forward(pool),
-            filters: asker.filters.clone(),
-            origin: asker.origin.clone(),
-        };
+        let is_forced = asker.nginx.as_ref().is_some_and(|asks| asks.force_https);
+        let leads_away =
+            matches!(&route.action, Action::Redirect(to) if !is_forced && !to.to.iter().any(|to| to.starts_with('/')));
+        let redirects =
+            (is_forced || (is_covered && wants_redirect && !leads_away)) && !is_challenge && self.doors.has_https();
         if is_secure {
             self.doors.add_https(asker.address(), &route);
         }

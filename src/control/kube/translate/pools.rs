@@ -8,11 +8,11 @@ use std::time::Duration;
 use crate::control::kube::objects::service::Service;
 use crate::control::kube::objects::{Kind, ObjectName};
 use crate::control::usual;
-use crate::model::intent::{Pool, PoolName, Speech, Sticky, WhenDown};
+use crate::model::intent::{Backend, Pool, PoolName, Speech, Sticky, WhenDown};
 use crate::model::problem::Cause;
 use crate::model::secret::Secret;
 
-use super::{Draft, endpoints, reach};
+use super::{Draft, Wanted, endpoints, reach};
 
 /// How long a client may stay with one pod, in seconds; the API server refuses others.
 const AFFINITY: RangeInclusive<u64> = 1..=86_400;
@@ -33,7 +33,10 @@ pub(super) fn pools(draft: &mut Draft<'_>) -> BTreeMap<PoolName, Arc<Pool>> {
             cookie.key = wanted.service.meta().uid.as_deref().map(|uid| Secret::new(uid.as_bytes()));
         }
         match reach::backends(draft, &machines, &slices, &wanted) {
-            Ok(backends) => pool.backends = backends,
+            Ok(backends) => {
+                pool.backends = backends;
+                fall_back(draft, &machines, &slices, &wanted, &mut pool);
+            }
             Err(reason) => {
                 draft.problem_of(Cause::Missing, &wanted.origin, reason);
                 (pool.when_down, pool.is_refused) = (WhenDown::Refuse, true);
@@ -42,6 +45,35 @@ pub(super) fn pools(draft: &mut Draft<'_>) -> BTreeMap<PoolName, Arc<Pool>> {
         pools.insert(name, Arc::new(pool));
     }
     pools
+}
+
+/// Adds those who stand in when no other backend is available. Without them the pool is as it was.
+fn fall_back(
+    draft: &mut Draft<'_>,
+    machines: &reach::Machines,
+    slices: &endpoints::Slices<'_>,
+    wanted: &Wanted<'_>,
+    pool: &mut Pool,
+) {
+    let Some(fallback) = &wanted.wishes.fallback else { return };
+    let name = ObjectName::new(wanted.name.namespace.clone(), fallback.clone());
+    let found = draft.store.services.entry(&name).and_then(|(name, service)| {
+        let port = service.spec.ports.iter().find(|port| port.protocol() == "TCP")?;
+        Some((name, &**service, port))
+    });
+    let Some((name, service, port)) = found else {
+        draft.problem(&wanted.origin, format!("service/{name} does not exist or has no TCP port; it cannot stand in"));
+        return;
+    };
+    let (wishes, origin) = (wanted.wishes.clone(), wanted.origin.clone());
+    match reach::backends(draft, machines, slices, &Wanted { name, service, port, wishes, origin }) {
+        Ok(backends) => {
+            let known: Vec<_> = pool.backends.iter().map(|backend| backend.address).collect();
+            let new = backends.into_iter().filter(|backend| !known.contains(&backend.address));
+            pool.backends.extend(new.map(|backend| Backend { backup: true, ..backend }));
+        }
+        Err(reason) => draft.problem(&wanted.origin, reason),
+    }
 }
 
 /// What `appProtocol` says that the pods speak, where it is HTTP: names of Kubernetes' own and those in use. What listens

@@ -76,7 +76,12 @@ impl Door<'_> {
     /// `100/s`, or with what else there is to say.
     fn request_rate(&mut self, node: &Node) -> Option<RequestRate> {
         if !matches!(node.value, Value::Map(_)) {
-            return Some(RequestRate { rate: self.faults.rate(node)?, burst: 0, key: RateKey::Source, except: Vec::new() });
+            return Some(RequestRate {
+                rate: self.faults.rate(node)?,
+                burst: 0,
+                key: RateKey::Source,
+                except: Vec::new(),
+            });
         }
         let keys = self.faults.keys(node, &["limit", "burst", "key"], &[])?;
         let Some(limit) = keys.find("limit") else {

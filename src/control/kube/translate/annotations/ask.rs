@@ -43,7 +43,7 @@ pub struct CanaryWishes {
 }
 
 /// `http://SERVICE[.NAMESPACE[.svc[.cluster.local]]][:PORT][/PATH]`.
-pub(super) fn url(value: &str) -> Result<(Named, Arc<str>), String> {
+pub(in crate::control::kube::translate) fn url(value: &str) -> Result<(Named, Arc<str>), String> {
     let wrong = || {
         "it is the address of a Service like http://oauth2-proxy/oauth2/auth or \
          http://authelia.auth.svc:9091/api/authz/forward-auth"
@@ -78,7 +78,7 @@ pub(super) fn named(value: &str) -> Result<Named, String> {
 }
 
 /// The name of a Secret of the same namespace: letters and digits with dots and dashes between (RFC 1123).
-pub(super) fn secret(value: &str) -> Result<Arc<str>, String> {
+pub(in crate::control::kube::translate) fn secret(value: &str) -> Result<Arc<str>, String> {
     match value.len() <= 253 && value.split('.').all(is_name) {
         true => Ok(value.into()),
         false => Err("it is the name of a Secret of the same namespace, like users".to_owned()),
@@ -97,12 +97,12 @@ pub(super) fn names(value: &str) -> Result<Vec<Arc<str>>, String> {
 }
 
 /// The name of a field.
-pub(super) fn name_of(value: &str) -> Result<Arc<str>, String> {
+pub(in crate::control::kube::translate) fn name_of(value: &str) -> Result<Arc<str>, String> {
     fields::name(value).map(|name| name.as_str().into())
 }
 
 /// What a field says.
-pub(super) fn value(value: &str) -> Result<Arc<str>, String> {
+pub(in crate::control::kube::translate) fn value(value: &str) -> Result<Arc<str>, String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
     match !value.is_empty() && value.len() <= 128 && value.bytes().all(fits) {
         true => Ok(value.into()),
