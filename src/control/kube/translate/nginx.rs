@@ -46,7 +46,7 @@ pub struct Judged {
 pub(super) struct Asks {
     /// What our own annotations could ask for too.
     wishes: Wishes,
-    /// `use-regex`.
+    /// `use-regex`, or `rewrite-target`, whatever it says.
     pub(super) is_regex: bool,
     /// `rewrite-target`.
     pub(super) target: Option<Arc<str>>,
@@ -72,7 +72,7 @@ pub(super) struct Asks {
 impl Asks {
     /// Whether all paths of its hosts are expressions, as ingress-nginx has it.
     pub(super) fn makes_expressions(&self) -> bool {
-        self.is_regex || self.target.is_some()
+        self.is_regex
     }
 }
 

@@ -31,7 +31,8 @@ pub(super) struct MirrorAsk {
 }
 
 pub(super) fn read(said: &mut Said<'_>, asks: &mut Asks) {
-    asks.is_regex = said.is_true("use-regex");
+    // One that cannot be had is refused, and keeps the paths that it meant.
+    asks.is_regex = said.is_true("use-regex") || said.text("rewrite-target").is_some();
     asks.target = said.value("rewrite-target", target);
     redirects(said, asks);
     asks.force_https = said.is_true("force-ssl-redirect");
