@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 pub mod check;
 mod demo;
+pub mod migrate;
 pub mod render;
 mod run;
 
@@ -27,6 +28,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Print what a file or Kubernetes objects compile to.
     Render(render::RenderArgs),
+    /// Say what becomes of the Ingresses of ingress-nginx and of each of their annotations.
+    Migrate(migrate::MigrateArgs),
 }
 
 /// Runs the command that argv names.
@@ -36,5 +39,6 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(args),
         Command::Render(args) => render::run(args),
+        Command::Migrate(args) => migrate::run(args),
     }
 }

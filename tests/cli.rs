@@ -111,7 +111,7 @@ pools:
 fn wrong_usage_exits_2_and_help_has_an_example() {
     assert_eq!(output(&["fly"]).status.code(), Some(2));
     assert_eq!(output(&["run", "--log", "a=b=c"]).status.code(), Some(2));
-    for command in ["run", "check", "render", "demo"] {
+    for command in ["run", "check", "render", "migrate", "demo"] {
         let help = output(&[command, "--help"]);
         assert_eq!(help.status.code(), Some(0));
         assert!(text(&help.stdout).contains("Example"), "{command} --help has no example");

@@ -103,7 +103,11 @@ fn sources(args: &RenderArgs, stdin: &mut impl Read) -> Result<(Intent, Vec<Clus
     Ok((Intent::default(), vec![usual_cluster("cluster", access)]))
 }
 
-fn all_of(stdin: &mut impl Read) -> Result<String, Vec<String>> {
+/// All of standard input.
+///
+/// # Errors
+/// It cannot be read, or is too much.
+pub(super) fn all_of(stdin: &mut impl Read) -> Result<String, Vec<String>> {
     let mut text = String::new();
     match stdin.take(LARGEST + 1).read_to_string(&mut text) {
         Ok(_) if text.len() as u64 > LARGEST => {

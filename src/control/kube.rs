@@ -10,6 +10,7 @@ use crate::model::problem::Problem;
 
 pub mod manifests;
 pub mod objects;
+pub mod review;
 pub mod spec;
 pub mod status;
 pub mod store;
@@ -19,7 +20,7 @@ mod watch;
 
 pub use status::{Statuses, Target};
 pub use store::Change;
-pub use watch::{check_access, watch};
+pub use watch::{check_access, list, watch};
 
 use spec::ClusterSpec;
 use status::notice::{self, Notice};

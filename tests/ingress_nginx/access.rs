@@ -186,7 +186,8 @@ async fn the_sign_in_page_is_told_where_to_go_back() {
 
 #[tokio::test]
 async fn who_cannot_be_asked_opens_nothing() {
-    let elsewhere = service("guard", &["127.0.0.1:1".parse().unwrap()]).replace("{name: guard", "{namespace: sso, name: guard");
+    let elsewhere =
+        service("guard", &["127.0.0.1:1".parse().unwrap()]).replace("{name: guard", "{namespace: sso, name: guard");
     let guarded =
         ingress("login", &[("whitelist-source-range", "192.0.2.1")], &[("login.test", "/", "Prefix", "guard")])
             .replace("  name: login\n", "  name: login\n  namespace: sso\n");

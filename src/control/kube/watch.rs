@@ -31,10 +31,12 @@ use super::store::{Change, Feed};
 mod client;
 mod failure;
 mod feed;
+mod list;
 mod report;
 mod standing;
 
 pub(super) use failure::chain;
+pub use list::list;
 
 use failure::Server;
 use feed::Watched;

@@ -61,7 +61,7 @@ fn a_file_that_is_emptied_keeps_what_it_last_said() {
 #[test]
 fn strict_reading_names_every_fault() {
     let text = |text: &str| ("stdin".to_owned(), text.to_owned());
-    assert_eq!(read(&Access::Inline(vec![text(SERVICE)])).unwrap().len(), 7);
+    assert_eq!(read(&Access::Inline(vec![text(SERVICE)])).unwrap().len(), 8);
     let faults = read(&Access::Inline(vec![text("a: ["), text("{\"a\": ")])).unwrap_err();
     assert_eq!(faults.len(), 2);
     assert!(read(&Access::Manifests("/nowhere/at/all".into())).unwrap_err()[0].reason.contains("folder"));

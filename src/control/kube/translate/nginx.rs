@@ -9,13 +9,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::control::kube::objects::ingress::Ingress;
 use crate::control::kube::objects::{Meta, NGINX, ObjectName};
+use crate::control::kube::spec::ClusterSpec;
+use crate::control::kube::store::Store;
 use crate::model::host::HostPattern;
 use crate::model::intent::Redirect;
 use crate::model::problem::Origin;
 
 use super::Draft;
 use super::annotations::Wishes;
+use super::class::{self, Dialect};
 
 mod access;
 mod answers;
@@ -79,6 +83,13 @@ impl Asks {
 /// Judges each annotation of ingress-nginx that an object has, in the order of their names.
 pub fn judge(meta: &Meta) -> Vec<Judged> {
     read(meta).1
+}
+
+/// The Ingresses that are served as those of ingress-nginx, the oldest first.
+pub(in crate::control::kube) fn ours(store: &Store, spec: &ClusterSpec) -> Vec<(ObjectName, Arc<Ingress>)> {
+    let all = class::ours(&mut Draft::new(store, spec)).into_iter();
+    let of_nginx = all.filter(|(.., dialect)| *dialect == Dialect::Nginx);
+    of_nginx.map(|(name, ingress, _)| (name.clone(), ingress.clone())).collect()
 }
 
 /// What the annotations ask for, and what becomes of each.

@@ -39,6 +39,13 @@ pub(super) struct Watched<K> {
     seen: Seen<K>,
 }
 
+impl<K: Kind> Watched<K> {
+    /// The object itself.
+    pub(super) fn into_object(self) -> Object {
+        K::object(self.seen)
+    }
+}
+
 impl<'de, K: Kind> Deserialize<'de> for Watched<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = serde_json::Value::deserialize(deserializer)?;
