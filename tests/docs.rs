@@ -88,6 +88,23 @@ fn every_annotation_is_on_its_page() {
     assert_eq!(told, known);
 }
 
+/// `UPDATE_EXPECT=1` rewrites the table of the page.
+#[test]
+fn every_annotation_of_ingress_nginx_is_on_its_page() {
+    use sluice::control::kube::translate::nginx::table::TABLE;
+    let row = |entry: &sluice::control::kube::translate::nginx::table::Entry| {
+        format!("| `{}` | {} | {} |\n", entry.name, entry.verdict, entry.why)
+    };
+    let all: String = TABLE.iter().map(row).collect();
+    let page = text_of("docs/ingress-nginx.md");
+    let (text, told) = page.split_once("|---|---|---|\n").unwrap();
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(in_repo("docs/ingress-nginx.md"), format!("{text}|---|---|---|\n{all}")).unwrap();
+    } else {
+        assert_eq!(told, all);
+    }
+}
+
 /// A Service or an Ingress with one annotation, and what comes of it.
 fn with_annotation(on: &str, name: &str, value: &str) -> Once {
     let head = |name: &str| format!("metadata: {{namespace: default, name: {name}, annotations: {{");

@@ -176,6 +176,12 @@ async fn a_canary_takes_its_part() {
     let by_cookie = Lab::of(&canary(&[("canary-by-cookie", "next")])).await.quiet();
     assert_eq!(by_cookie.with_field("Cookie: next=always").await.text(), "next");
     assert_eq!(by_cookie.get("a.test", "/").await.text(), "web");
+    let named = canary(&[("canary-weight", "100")]).replacen(
+        "    example.test/other: x\n",
+        "    nginx.ingress.kubernetes.io/server-alias: b.test\n",
+        1,
+    );
+    assert_eq!(Lab::of(&named).await.quiet().get("b.test", "/").await.text(), "next", "by another name too");
     let all = Lab::of(&canary(&[("canary-weight", "100")])).await.quiet();
     assert_eq!(all.get("a.test", "/").await.text(), "next");
     let part = Lab::of(&canary(&[("canary-weight", "50"), ("canary-weight-total", "200")])).await.quiet();

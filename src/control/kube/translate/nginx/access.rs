@@ -133,7 +133,9 @@ fn server(said: &mut Said<'_>, asks: &mut Asks) {
         let why = "ConfigMaps are not read, so there is no global-auth-url here; write auth-url, or take it off";
         said.say("enable-global-auth", Verdict::Refused, why);
     } else {
-        said.told.entry("enable-global-auth").or_insert((Verdict::Safe, "there is no global one here".to_owned()));
+        said.told
+            .entry("enable-global-auth")
+            .or_insert_with(|| (Verdict::Safe, "there is no global one here".to_owned()));
     }
     if said.text("auth-url").is_none() {
         for name in [

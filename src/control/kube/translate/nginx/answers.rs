@@ -63,8 +63,11 @@ fn cors(said: &mut Said<'_>, asks: &mut Asks) {
     }
 }
 
-/// `off`, or what is there and what is put there.
-fn pair(text: &str) -> Result<Option<(Arc<str>, Arc<str>)>, String> {
+/// What is there, and what is put there.
+type Pair = (Arc<str>, Arc<str>);
+
+/// `off`, or such a pair.
+fn pair(text: &str) -> Result<Option<Pair>, String> {
     let mut words = text.split_whitespace();
     match (words.next(), words.next(), words.next()) {
         (Some("off"), None, None) => Ok(None),

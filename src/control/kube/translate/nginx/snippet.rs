@@ -77,7 +77,7 @@ pub(super) fn read(said: &mut Said<'_>) {
     }
     for name in ["enable-modsecurity", "enable-owasp-core-rules"] {
         if said.values.contains_key(name) && !said.is_true(name) {
-            said.told.entry(name).or_insert((Verdict::Safe, "it is off".to_owned()));
+            said.told.entry(name).or_insert_with(|| (Verdict::Safe, "it is off".to_owned()));
         }
     }
 }

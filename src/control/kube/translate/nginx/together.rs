@@ -27,6 +27,8 @@ pub(in crate::control::kube::translate) struct Together {
     canaries: HashMap<Place, Beside>,
     routed: HashSet<HostPattern>,
     rooted: HashSet<HostPattern>,
+    // Other names, and of which host.
+    aliases: HashMap<HostPattern, HostPattern>,
 }
 
 #[derive(Debug)]
@@ -91,6 +93,7 @@ impl Together {
     /// Adds another name of a host.
     pub(in crate::control::kube::translate) fn add_alias(&mut self, alias: &HostPattern, of: &HostPattern) {
         self.routed.insert(alias.clone());
+        self.aliases.insert(alias.clone(), of.clone());
         if self.expressions.contains(of) {
             self.expressions.insert(alias.clone());
         }
@@ -106,6 +109,9 @@ impl Together {
         if self.canaries.is_empty() {
             return None;
         }
+        let (namespace, host, path) = place;
+        let host = self.aliases.get(&host).cloned().unwrap_or(host);
+        let place = (namespace, host, path);
         let beside = self.canaries.get_mut(&place)?;
         beside.is_used = true;
         // Not sticky by the same cookie: each of the two pools would take the other's for a stranger's.
