@@ -374,6 +374,7 @@ impl Control {
 
     fn report(&self, told: Vec<Problem>) {
         let of_members = self.members.iter().flat_map(|member| &member.problems);
+        let outages = self.members.iter().filter_map(Member::outage);
         let all = self
             .file_problems
             .iter()
@@ -381,7 +382,8 @@ impl Control {
             .chain(&self.compile_problems)
             .chain(self.unopened.problems())
             .cloned()
-            .chain(told);
+            .chain(told)
+            .chain(outages);
         let now = problems::in_order(all.collect());
         let before = self.live.control.problems().borrow().clone();
         if self.live.control.set_problems(now.clone()) {

@@ -13,7 +13,7 @@ use super::kube::status::desk::{self, Desk, Teller};
 use super::kube::{self, Change, Cluster, Statuses};
 use crate::model::intent::Intent;
 use crate::model::live::SourceState;
-use crate::model::problem::Problem;
+use crate::model::problem::{Origin, Problem};
 use crate::ready::Pending;
 
 /// Changes of one cluster that may wait; a watch that is quicker than the loop waits for it.
@@ -30,6 +30,8 @@ pub(super) struct Member {
     /// What it could not serve.
     pub(super) problems: Vec<Problem>,
     cluster: Cluster,
+    /// Why it cannot be followed now.
+    trouble: Option<Arc<str>>,
     is_stale: bool,
     statuses: Option<Statuses>,
     teller: Teller,
@@ -49,6 +51,7 @@ impl Member {
             number,
             fragment: Intent::default(),
             problems: Vec::new(),
+            trouble: None,
             is_stale: false,
             statuses: None,
             teller,
@@ -84,8 +87,19 @@ impl Member {
 
     /// Something in it changed.
     pub(super) fn apply(&mut self, change: Change) {
+        if let Change::Trouble(reason) = change {
+            self.trouble = reason;
+            return;
+        }
         self.cluster.apply(change);
         self.is_stale = true;
+    }
+
+    /// That it cannot be followed now, if that is so.
+    pub(super) fn outage(&self) -> Option<Problem> {
+        let origin = Origin::new(&*self.spec.name, format!("cluster {}", self.spec.name));
+        let what = if self.is_heard() { "what was last heard of it is served on" } else { "nothing of it is served" };
+        Some(Problem::new(&origin, format!("cannot be followed, and {what}: {}", self.trouble.as_ref()?)))
     }
 
     /// Whether its whole content was heard once.

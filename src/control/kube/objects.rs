@@ -216,7 +216,9 @@ fn kept<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Box<str>,
 }
 
 /// `null` is the default: Go writes empty lists and maps so.
-fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+pub(super) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 

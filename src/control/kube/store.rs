@@ -45,6 +45,8 @@ pub enum Change {
     },
     /// What of a folder of manifests cannot be read now. Replaces what was said before.
     Faults(Vec<Fault>),
+    /// Why the objects cannot be followed now; `None` = they are. Replaces what was said before.
+    Trouble(Option<Arc<str>>),
 }
 
 /// A text that cannot be read.
@@ -139,6 +141,8 @@ impl Store {
                 self.faults = faults;
                 differs
             }
+            // Is not of the objects.
+            Change::Trouble(_) => false,
         }
     }
 

@@ -5,14 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::DefaultBackoff;
-use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use crate::control::clock::now_ms;
+use crate::control::clock::{draw, now_ms, now_s};
 use crate::model::live::control::SourceState;
 
 use super::manifests;
@@ -28,20 +25,29 @@ use super::spec::{Access, ClusterSpec};
 use super::status::desk::Desk;
 use super::store::{Change, Feed};
 
+mod ask;
+mod backoff;
 mod client;
 mod failure;
 mod feed;
+mod files;
+mod knock;
 mod list;
 mod report;
 mod standing;
+mod version;
 
 pub(super) use failure::chain;
 pub use list::list;
 
-use failure::Server;
-use feed::Watched;
+use ask::Asker;
+use backoff::Backoff;
+use client::{Known, Way};
+use feed::Following;
+use knock::News;
 use report::Report;
 use standing::{Standing, Verdict};
+use version::Versions;
 
 /// What is wrong with the way to a cluster's API server, as far as files tell; nothing is dialled. A pod's service
 /// account is looked at in the pod alone. Blocks on small reads.
@@ -58,11 +64,17 @@ pub fn check_access(access: &Access) -> Result<(), String> {
 /// How often the source's state is brought up to date.
 const TICK: Duration = Duration::from_secs(2);
 
-/// When every watch fails for so long, the access itself is read again: its certificate or token may be new.
-const RECONNECT_AFTER: Duration = Duration::from_secs(60);
+/// When everything fails for so long, the access is read again: what gives its credentials may give others.
+const READ_AGAIN: Duration = Duration::from_secs(60);
 
-/// The longest pause between two readings of an access that is wrong.
-const LONGEST: Duration = Duration::from_secs(20);
+/// The longest pause before connecting again.
+const PAUSE: Duration = Duration::from_secs(4);
+
+/// Who was served for so long has worked.
+const WORKED: Duration = Duration::from_secs(30);
+
+/// How many seconds before they end credentials are fetched anew.
+const EARLY: i64 = 30;
 
 /// Sends all changes of a cluster's objects, and has `desk` write back what they are told. Runs for ever, through every
 /// failure; ends only when nobody takes the changes any more. Stops all it started when dropped.
@@ -78,102 +90,136 @@ pub async fn watch(spec: ClusterSpec, changes: mpsc::Sender<Change>, source: Arc
             }
             while !changes.is_closed() {
                 source.heard(now_ms());
-                tokio::time::sleep(TICK).await;
+                sleep(TICK).await;
             }
         }
-        access @ (Access::Kubeconfig(_) | Access::InCluster) => {
-            let mut report = Report::new(spec.name.clone(), source);
-            let mut backoff = DefaultBackoff::default();
-            while !changes.is_closed() {
-                match client::connect(access).await {
-                    Ok((client, server)) => {
-                        serve(client, server.into(), &spec, &changes, &mut report, &desk).await;
-                        backoff.reset();
-                    }
-                    Err(reason) => report.failed(&reason),
+        Access::Kubeconfig(_) | Access::InCluster => {
+            let report = Report::new(spec.name.clone(), source, changes.clone());
+            let mut cluster =
+                Watching { spec, changes, desk, report, versions: Versions::default(), identity: None };
+            cluster.run().await;
+        }
+    }
+}
+
+/// A cluster that is read from an API server.
+struct Watching {
+    spec: ClusterSpec,
+    changes: mpsc::Sender<Change>,
+    desk: Desk,
+    report: Report,
+    /// The newest that was seen of it.
+    versions: Versions,
+    /// Which cluster that was.
+    identity: Option<String>,
+}
+
+impl Watching {
+    async fn run(&mut self) {
+        let mut backoff = Backoff::default();
+        while !self.changes.is_closed() {
+            let began = Instant::now();
+            match self.connect().await {
+                Ok((known, way)) => self.serve(&known, &way).await,
+                Err(reason) => self.report.failed(&reason).await,
+            }
+            if began.elapsed() >= WORKED {
+                backoff.reset();
+            }
+            sleep(backoff.next(PAUSE, None, draw())).await;
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(Known, Way), String> {
+        let known = client::read(&self.spec.access).await?;
+        let way = known.way()?;
+        let identity = known.identity();
+        if self.identity.as_ref() != Some(&identity) {
+            self.versions.forget();
+            self.identity = Some(identity);
+        }
+        Ok((known, way))
+    }
+
+    /// Serves by one way, until another may be better or nobody listens.
+    async fn serve(&mut self, known: &Known, way: &Way) {
+        let standing = Standing::default();
+        let mut tasks = JoinSet::new();
+        self.start(way, &standing, &mut tasks);
+        let namespace = self.spec.namespaces.first().cloned();
+        let mut knocking = std::pin::pin!(knock::keep_knocking(way, namespace.as_deref(), &standing, false));
+        let mut failing_since: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                () = standing.changed() => {}
+                () = sleep(TICK) => {}
+                // A task ends when nobody listens, or by a panic; both ways all are started anew or none.
+                _ = tasks.join_next() => return,
+                // What hangs on an old connection begins anew on a new one.
+                News::Back | News::Away = &mut knocking => return,
+            }
+            let mut is_failing = false;
+            match standing.verdict() {
+                Verdict::Waiting => {}
+                Verdict::Good => self.report.good().await,
+                Verdict::Failed { reason, all } => {
+                    self.report.failed(&reason).await;
+                    is_failing = all;
                 }
-                tokio::time::sleep(backoff.next().unwrap_or(LONGEST).min(LONGEST)).await;
+            }
+            failing_since = if is_failing { failing_since.or_else(|| Some(Instant::now())) } else { None };
+            let is_long = failing_since.is_some_and(|since| since.elapsed() > READ_AGAIN);
+            if is_long || self.is_outdated(known, way, is_failing).await {
+                return;
             }
         }
     }
-}
 
-/// Serves with one client, until connecting anew may help or nobody listens.
-async fn serve(
-    client: Client,
-    server: Arc<Server>,
-    spec: &ClusterSpec,
-    changes: &mpsc::Sender<Change>,
-    report: &mut Report,
-    desk: &Desk,
-) {
-    let standing = Standing::default();
-    let mut tasks = JoinSet::new();
-    let mut feeds = Feeds { client: &client, server, spec, changes, standing: &standing, tasks: &mut tasks };
-    feeds.start::<Service>();
-    feeds.start::<EndpointSlice>();
-    feeds.start::<Node>();
-    feeds.start::<Ingress>();
-    feeds.start::<IngressClass>();
-    feeds.start::<TlsSecret>();
-    feeds.start::<UserSecret>();
-    if spec.ingress_nginx {
-        feeds.start::<OpaqueSecret>();
-    }
-    tasks.spawn(desk.clone().serve(client.clone(), spec.clone()));
-    let mut failing_since: Option<Instant> = None;
-    loop {
-        tokio::select! {
-            () = standing.changed() => {}
-            () = tokio::time::sleep(TICK) => {}
-            // A task ends when nobody listens, or by a panic; both ways all are started anew or none.
-            _ = tasks.join_next() => return,
+    /// Whether there are other credentials than those in use, and they can be read.
+    async fn is_outdated(&self, known: &Known, way: &Way, is_failing: bool) -> bool {
+        let ends = way.client.valid_until().as_ref().is_some_and(|end| end.as_second() - EARLY <= now_s());
+        if ends || known.files().differ(is_failing) {
+            // What is half written, or not there for a moment, is no reason to let go of what works.
+            return is_failing || client::read(&self.spec.access).await.and_then(|known| known.way()).is_ok();
         }
-        match standing.verdict() {
-            Verdict::Waiting => {}
-            Verdict::Good => {
-                failing_since = None;
-                report.good();
-            }
-            Verdict::Failed { reason, all } => {
-                report.failed(&reason);
-                let since = *failing_since.get_or_insert_with(Instant::now);
-                if !all {
-                    failing_since = None;
-                } else if since.elapsed() > RECONNECT_AFTER {
-                    return;
-                }
-            }
-        }
+        false
     }
-}
 
-struct Feeds<'a> {
-    client: &'a Client,
-    server: Arc<Server>,
-    spec: &'a ClusterSpec,
-    changes: &'a mpsc::Sender<Change>,
-    standing: &'a Standing,
-    tasks: &'a mut JoinSet<()>,
-}
+    /// Starts all that goes by one way.
+    fn start(&self, way: &Way, standing: &Standing, tasks: &mut JoinSet<()>) {
+        self.feeds::<Service>(way, standing, tasks);
+        self.feeds::<EndpointSlice>(way, standing, tasks);
+        self.feeds::<Node>(way, standing, tasks);
+        self.feeds::<Ingress>(way, standing, tasks);
+        self.feeds::<IngressClass>(way, standing, tasks);
+        self.feeds::<TlsSecret>(way, standing, tasks);
+        self.feeds::<UserSecret>(way, standing, tasks);
+        if self.spec.ingress_nginx {
+            self.feeds::<OpaqueSecret>(way, standing, tasks);
+        }
+        tasks.spawn(self.desk.clone().serve(way.client.clone(), self.spec.clone()));
+    }
 
-impl Feeds<'_> {
-    /// Starts the watches of a kind: one for all, or one a namespace.
-    fn start<K: Kind>(&mut self) {
-        if K::NAMESPACED && !self.spec.namespaces.is_empty() {
-            for namespace in &self.spec.namespaces {
-                let api = Api::<Watched<K>>::namespaced_with(self.client.clone(), namespace, &());
-                self.spawn(api, Some(namespace.as_str().into()));
-            }
+    /// Starts the feeds of a kind: one for all, or one a namespace.
+    fn feeds<K: Kind>(&self, way: &Way, standing: &Standing, tasks: &mut JoinSet<()>) {
+        let names = &self.spec.namespaces;
+        let places: Vec<Option<&str>> = if K::NAMESPACED && !names.is_empty() {
+            names.iter().map(|name| Some(name.as_str())).collect()
         } else {
-            self.spawn(Api::<Watched<K>>::all(self.client.clone()), None);
+            vec![None]
+        };
+        for namespace in places {
+            let feed = Feed { kind: K::FEED, namespace: namespace.map(Into::into) };
+            standing.waits(&feed);
+            let following = Following {
+                asker: Asker::new::<K>(way.client.clone(), namespace),
+                feed,
+                changes: self.changes.clone(),
+                standing: standing.clone(),
+                versions: self.versions.clone(),
+                server: way.server.clone(),
+            };
+            tasks.spawn(following.follow::<K>());
         }
-    }
-
-    fn spawn<K: Kind>(&mut self, api: Api<Watched<K>>, namespace: Option<Arc<str>>) {
-        let feed = Feed { kind: K::FEED, namespace };
-        self.standing.add(&feed);
-        let (changes, standing) = (self.changes.clone(), self.standing.clone());
-        self.tasks.spawn(feed::follow(api, feed, changes, standing, self.server.clone()));
     }
 }

@@ -5,11 +5,13 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 
 use kube::core::Status;
-use kube::runtime::watcher;
 use rustls::CertificateError;
 
 use crate::control::kube::objects::Kind;
 use crate::control::kube::store::Feed;
+
+use super::ask::Wrong;
+use super::version::Older;
 
 /// How much of a server's own words is told.
 const QUOTE: usize = 200;
@@ -23,7 +25,7 @@ pub(super) struct Server {
     pub(super) access: String,
 }
 
-/// Why a watch fails.
+/// Why a feed fails.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Failure {
     /// Nothing can be had from the server, whatever the kind.
@@ -40,26 +42,45 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// What this error of a watch means.
-    pub(super) fn of<K: Kind>(error: &watcher::Error, feed: &Feed, server: &Server) -> Self {
-        use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
+    /// What it means that something is wrong.
+    pub(super) fn of<K: Kind>(wrong: &Wrong, feed: &Feed, server: &Server) -> Self {
         let place = feed.namespace.as_ref().map_or_else(String::new, |namespace| format!(" in namespace {namespace}"));
         let what = if K::GROUP.is_empty() { K::PLURAL.to_owned() } else { format!("{}.{}", K::PLURAL, K::GROUP) };
         let what = what + &place;
-        match error {
-            InitialListFailed(kube::Error::Api(status))
-            | WatchStartFailed(kube::Error::Api(status))
-            | WatchFailed(kube::Error::Api(status))
-            | WatchError(status) => refused(status, what, server),
-            InitialListFailed(error @ kube::Error::SerdeError(_))
-            | WatchStartFailed(error @ kube::Error::SerdeError(_))
-            | WatchFailed(error @ kube::Error::SerdeError(_)) => Self::Kind(format!("{what}: {}", chain(error))),
-            InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => {
-                Self::Server(format!("API server {} {}", server.url, unreached(error, server)))
+        let url = &server.url;
+        match wrong {
+            Wrong::Refused { status, .. } => refused(status, what, server),
+            Wrong::Unreached(error) => Self::Server(format!("API server {url} {}", unreached(error, server))),
+            Wrong::Silent(time) => Self::Server(format!(
+                "API server {url} does not answer within {time:?}; see that it runs and is not overloaded, or look for a \
+                 firewall"
+            )),
+            Wrong::Garbled(found) => Self::Kind(format!(
+                "{what}: API server {url} answers with {found}; see that `server` in {} leads to an API server, past no \
+                 proxy that changes answers",
+                server.access
+            )),
+            Wrong::TooLarge(most) => {
+                Self::Kind(format!("{what}: API server {url} answers with more than can be ({most}), so none is read"))
             }
-            NoResourceVersion => Self::Kind(format!("{what}: {error}")),
+            Wrong::Older(older) => Self::Kind(format!("{what}: API server {url} {}", in_the_past(older))),
+            Wrong::Brief => Self::Kind(format!(
+                "{what}: API server {url} ends each watch as soon as it begins, so changes are seen late; look for a \
+                 proxy between that does not let long answers through"
+            )),
         }
     }
+}
+
+/// What an older list means, to be read after the server's URL.
+fn in_the_past(Older { version, seen, empties }: &Older) -> String {
+    let what = if *empties { "an empty list that is older" } else { "a list that is older" };
+    let cure = if *empties {
+        "if all of them were deleted there, restart sluice"
+    } else {
+        "one that was set back to a backup is believed after five minutes"
+    };
+    format!("answers with {what} than what was seen (version {version} after {seen}), so it is not taken; {cure}")
 }
 
 /// What the server's own refusal means.

@@ -1,194 +1,219 @@
-//! One watch: all objects of a kind, in the cluster or in one namespace, for ever.
+//! One feed: all objects of a kind, in the cluster or in one namespace, for ever.
 //!
-//! After any failure the watch begins anew with a list. kube's own recovery resumes in silence, and silence cannot be
-//! told from failing on: beginning anew ends in a word (`InitDone`) that says that all is current. Until that word the
-//! objects of before stay.
+//! Theory: a list, whole, then watches that each go on where the last one ended. What a list brings is held back until
+//! it is whole and known to be no older than what was seen; until then the objects of before stay. The feed is good
+//! when a watch begins, for then nothing can be missed. A watch that ends in its time goes on at once; one that ends
+//! sooner waits a little, and when that happens again and again the feed has failed, for then changes may be missed.
+//! After any failure it begins anew with a list, after a pause.
 
-use std::fmt::Debug;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Api;
-use kube::core::DynamicResourceScope;
-use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::{Config, DefaultBackoff, Event, watcher};
-use serde::{Deserialize, Deserializer};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use crate::control::kube::objects::{Kind, Object, Seen};
+use crate::control::clock::draw;
+use crate::control::kube::objects::Kind;
 use crate::control::kube::store::{Change, Feed};
 
+use super::ask::{Asker, Word, Words, Wrong};
+use super::backoff::Backoff;
 use super::failure::{Failure, Server};
 use super::standing::Standing;
+use super::version::Versions;
 
-/// Seconds until the server ends a watch, to be begun again where it was. kube gives a silent one up 5 s later, which
-/// is how a connection that died without a word is noticed.
+/// Seconds until the server ends a watch, to be begun again where it was; by chance up to a tenth less, so that those of
+/// all kinds do not end together.
 const WATCH_SECONDS: u32 = 50;
+/// A watch that the server did not end so long after its time is on a connection that died without a word.
+const LATE: Duration = Duration::from_secs(5);
+/// A watch that lasted so long has worked.
+const RIPE: Duration = Duration::from_secs(5);
+/// So many in a row that did not are a failure.
+const BRIEF: u32 = 3;
+/// While watches end as they begin, a list tells so often what they may have missed.
+const RELIST: Duration = Duration::from_secs(30);
+/// The longest pause of a feed while the server answers others, so that it is soon heard what was mended.
+const PAUSE: Duration = Duration::from_secs(4);
+/// The longest pause while the server does not: `knock` hears when it is back.
+const PAUSE_AWAY: Duration = Duration::from_secs(30);
+/// Of many feeds that fail each in its own way, all together ask so often at the most.
+const PAUSE_EACH: Duration = Duration::from_millis(500);
+/// The most objects of one feed, lest a server that has ever another page fill the memory.
+const MOST: usize = 1_000_000;
 
-/// The longest pause between two tries. The backoff alone would go up to a minute, in which a server that is back would
-/// not be heard.
-const PAUSE: Duration = Duration::from_secs(20);
-
-/// An object as the watch reads it: never an error, so that one cannot spoil a list.
-#[derive(Clone, Debug)]
-pub(super) struct Watched<K> {
-    meta: ObjectMeta,
-    seen: Seen<K>,
+/// What a feed needs to go.
+pub(super) struct Following {
+    /// Who asks.
+    pub(super) asker: Asker,
+    /// For what.
+    pub(super) feed: Feed,
+    /// Who takes the changes.
+    pub(super) changes: mpsc::Sender<Change>,
+    /// Where it is shown how it goes.
+    pub(super) standing: Standing,
+    /// What was seen.
+    pub(super) versions: Versions,
+    /// Who is asked.
+    pub(super) server: Arc<Server>,
 }
 
-impl<K: Kind> Watched<K> {
-    /// The object itself.
-    pub(super) fn into_object(self) -> Object {
-        K::object(self.seen)
-    }
+/// Why a round ended.
+enum End {
+    /// Something is wrong.
+    Wrong(Wrong),
+    /// Nobody takes the changes any more.
+    Unheard,
 }
 
-impl<'de, K: Kind> Deserialize<'de> for Watched<K> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = serde_json::Value::deserialize(deserializer)?;
-        let (seen, version) = Seen::read(&value);
-        let meta = ObjectMeta {
-            name: Some(seen.name.name.to_string()),
-            namespace: Some(seen.name.namespace.to_string()),
-            resource_version: Some(version),
-            ..ObjectMeta::default()
-        };
-        Ok(Self { meta, seen })
-    }
-}
-
-impl<K: Kind> kube::Resource for Watched<K> {
-    type DynamicType = ();
-    type Scope = DynamicResourceScope;
-
-    fn kind((): &()) -> std::borrow::Cow<'_, str> {
-        K::KIND.into()
-    }
-
-    fn group((): &()) -> std::borrow::Cow<'_, str> {
-        K::GROUP.into()
-    }
-
-    fn version((): &()) -> std::borrow::Cow<'_, str> {
-        "v1".into()
-    }
-
-    fn plural((): &()) -> std::borrow::Cow<'_, str> {
-        K::PLURAL.into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.meta
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.meta
+impl From<Wrong> for End {
+    fn from(wrong: Wrong) -> Self {
+        Self::Wrong(wrong)
     }
 }
 
-/// Sends the changes of a feed until nobody takes them.
-pub(super) async fn follow<K: Kind>(
-    api: Api<Watched<K>>,
-    feed: Feed,
-    changes: mpsc::Sender<Change>,
-    standing: Standing,
-    server: Arc<Server>,
-) {
-    let mut config = Config::default().timeout(WATCH_SECONDS);
-    if let Some(fields) = K::FIELDS {
-        config = config.fields(fields);
-    }
-    let mut backoff = DefaultBackoff::default();
-    loop {
-        let mut events = pin!(watcher(api.clone(), config.clone()));
-        let mut gather = Gather::new(feed.clone());
-        let failure = loop {
-            let event = match events.next().await {
-                Some(Ok(event)) => event,
-                Some(Err(error)) => break Failure::of::<K>(&error, &feed, &server),
-                None => break Failure::Kind(format!("{}: the watch ended", K::PLURAL)),
+/// How one feed has gone so far.
+#[derive(Default)]
+struct Course {
+    backoff: Backoff,
+    /// Watches in a row that ended as soon as they began.
+    brief: u32,
+}
+
+impl Following {
+    /// Sends the changes of a feed until nobody takes them.
+    pub(super) async fn follow<K: Kind>(self) {
+        let mut course = Course::default();
+        loop {
+            let began = Instant::now();
+            let wrong = match self.round::<K>(&mut course).await {
+                End::Unheard => return,
+                End::Wrong(wrong) => wrong,
             };
-            let is_whole = matches!(event, Event::InitDone);
-            if let Some(change) = gather.take(event)
-                && changes.send(change).await.is_err()
-            {
-                return;
+            if wrong.is_gone() && began.elapsed() > RIPE {
+                // It took us so long to come back; a list tells all that was missed.
+                continue;
             }
-            if is_whole {
-                backoff.reset();
-                standing.good(&feed);
-            }
-        };
-        tracing::debug!(kind = K::FEED, ?failure, "watch failed");
-        standing.failed(&feed, failure);
-        let pause = backoff.next().unwrap_or(PAUSE).min(PAUSE);
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = standing.recovered() => {}
+            let failure = Failure::of::<K>(&wrong, &self.feed, &self.server);
+            tracing::debug!(kind = K::FEED, ?failure, "feed failed");
+            self.standing.failed(&self.feed, failure);
+            let longest =
+                if self.standing.is_away() { PAUSE_AWAY } else { PAUSE.max(PAUSE_EACH * self.standing.failing()) };
+            sleep(course.backoff.next(longest, wrong.after(), draw())).await;
         }
     }
-}
 
-/// Turns watch events into changes: what a list brings is held back until the list is whole.
-#[derive(Debug)]
-struct Gather {
-    feed: Feed,
-    list: Vec<Object>,
-}
-
-impl Gather {
-    fn new(feed: Feed) -> Self {
-        Self { feed, list: Vec::new() }
-    }
-
-    fn take<K: Kind>(&mut self, event: Event<Watched<K>>) -> Option<Change> {
-        match event {
-            Event::Init => self.list.clear(),
-            Event::InitApply(object) => self.list.push(K::object(object.seen)),
-            Event::InitDone => {
-                let objects = std::mem::take(&mut self.list);
-                return Some(Change::Replace { feed: self.feed.clone(), objects });
-            }
-            Event::Apply(object) => return Some(Change::Apply(K::object(object.seen))),
-            Event::Delete(object) => return Some(Change::Delete { kind: K::FEED, name: object.seen.name }),
+    /// A list and all watches after it.
+    async fn round<K: Kind>(&self, course: &mut Course) -> End {
+        match self.list::<K>().await {
+            Ok(version) => self.watches::<K>(version, course).await,
+            Err(end) => end,
         }
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::control::kube::objects::service::Service;
-
-    fn service(name: &str) -> Watched<Service> {
-        serde_json::from_value(json!({"metadata": {"namespace": "a", "name": name, "resourceVersion": "1"}})).unwrap()
     }
 
-    #[test]
-    fn a_list_replaces_only_when_it_is_whole() {
-        let mut gather = Gather::new(Feed { kind: "Service", namespace: None });
-        assert_eq!(gather.take::<Service>(Event::Init), None);
-        assert_eq!(gather.take(Event::InitApply(service("lost"))), None);
-        // The list broke off and begins again.
-        assert_eq!(gather.take::<Service>(Event::Init), None);
-        assert_eq!(gather.take(Event::InitApply(service("web"))), None);
-        let Some(Change::Replace { objects, .. }) = gather.take::<Service>(Event::InitDone) else {
-            panic!("a whole list replaces")
+    /// Replaces what is known by a whole list; gives its version.
+    async fn list<K: Kind>(&self) -> Result<String, End> {
+        let mut objects = Vec::new();
+        let mut next = None;
+        let version = loop {
+            let page = self.asker.list::<K>(next).await?;
+            if objects.len() + page.objects.len() > MOST {
+                return Err(Wrong::TooLarge(MOST).into());
+            }
+            objects.extend(page.objects);
+            next = page.next;
+            if next.is_none() {
+                break page.version;
+            }
         };
-        assert_eq!(objects.iter().map(|object| object.name().to_string()).collect::<Vec<_>>(), ["a/web"]);
-        assert!(matches!(gather.take(Event::Apply(service("web"))), Some(Change::Apply(_))));
-        assert!(matches!(gather.take(Event::Delete(service("web"))), Some(Change::Delete { .. })));
+        let judged = self.versions.judge(&self.feed, &version, objects.is_empty(), Instant::now());
+        judged.map_err(Wrong::Older)?;
+        self.send(Change::Replace { feed: self.feed.clone(), objects }).await?;
+        Ok(version)
     }
 
-    #[test]
-    fn an_object_of_another_shape_is_no_error() {
-        let odd: Watched<Service> = serde_json::from_value(json!({"metadata": {"name": "x"}, "spec": 7})).unwrap();
-        assert!(odd.seen.object.is_err());
+    /// Watches from `version` on, one after the other.
+    async fn watches<K: Kind>(&self, mut version: String, course: &mut Course) -> End {
+        let listed = Instant::now();
+        loop {
+            let seconds = WATCH_SECONDS - (draw() * f64::from(WATCH_SECONDS) / 10.0) as u32;
+            let began = Instant::now();
+            let words = match self.asker.watch(&version, seconds).await {
+                Ok(words) => words,
+                Err(wrong) => return wrong.into(),
+            };
+            let late = began + Duration::from_secs(seconds.into()) + LATE;
+            if let Err(end) = self.hear::<K>(words, &mut version, (began, late), course).await {
+                return end;
+            }
+            self.standing.waits(&self.feed);
+            if began.elapsed() >= RIPE {
+                continue;
+            }
+            course.brief = course.brief.saturating_add(1);
+            if course.brief >= BRIEF {
+                if listed.elapsed() >= RELIST {
+                    return Wrong::Brief.into();
+                }
+                self.standing.failed(&self.feed, Failure::of::<K>(&Wrong::Brief, &self.feed, &self.server));
+            }
+            sleep(course.backoff.next(PAUSE, None, draw())).await;
+        }
+    }
+
+    /// Hears one watch to its end.
+    async fn hear<K: Kind>(
+        &self,
+        mut words: Words,
+        version: &mut String,
+        (began, late): (Instant, Instant),
+        course: &mut Course,
+    ) -> Result<(), End> {
+        if course.brief < BRIEF {
+            self.standing.good(&self.feed);
+        }
+        let mut is_ripe = false;
+        loop {
+            let next = tokio::select! {
+                next = timeout_at(late, words.next::<K>()) => next,
+                () = sleep_until(began + RIPE), if !is_ripe => {
+                    is_ripe = true;
+                    course.brief = 0;
+                    course.backoff.reset();
+                    self.standing.good(&self.feed);
+                    continue;
+                }
+            };
+            let word = match next {
+                Err(_) => return Err(Wrong::Silent(late - began).into()),
+                // A connection that breaks is the end of a watch like any other; whether the server is still there is
+                // seen when the next one begins.
+                Ok(Err(Wrong::Unreached(_))) | Ok(Ok(None)) => return Ok(()),
+                Ok(Err(wrong)) => return Err(wrong.into()),
+                Ok(Ok(Some(word))) => word,
+            };
+            match word {
+                Word::Apply(object, now) => {
+                    self.saw(version, now, true);
+                    self.send(Change::Apply(object)).await?;
+                }
+                Word::Delete(object, now) => {
+                    self.saw(version, now, false);
+                    self.send(Change::Delete { kind: K::FEED, name: object.name().clone() }).await?;
+                }
+                Word::Mark(now) => self.saw(version, now, false),
+            }
+        }
+    }
+
+    fn saw(&self, version: &mut String, now: String, has_some: bool) {
+        if !now.is_empty() {
+            self.versions.saw(&self.feed, &now, has_some);
+            *version = now;
+        }
+    }
+
+    async fn send(&self, change: Change) -> Result<(), End> {
+        self.changes.send(change).await.map_err(|_| End::Unheard)
     }
 }

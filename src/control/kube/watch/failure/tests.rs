@@ -13,17 +13,17 @@ fn feed(namespace: Option<&str>) -> Feed {
     Feed { kind: "Service", namespace: namespace.map(Into::into) }
 }
 
-fn api(code: u16, message: &str) -> watcher::Error {
+fn api(code: u16, message: &str) -> Wrong {
     let status = Status { code, message: message.to_owned(), ..Status::default() };
-    watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)))
+    Wrong::Refused { status: Box::new(status), after: None }
 }
 
 /// As it comes from below: the cause is wrapped in an I/O error, that in the client's, that in kube's.
-fn transport(cause: impl Into<Box<dyn Error + Send + Sync>>) -> watcher::Error {
+fn transport(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Wrong {
     #[derive(Debug, thiserror::Error)]
     #[error("client error (Connect)")]
     struct Connect(#[source] io::Error);
-    watcher::Error::WatchStartFailed(kube::Error::Service(Box::new(Connect(io::Error::other(cause)))))
+    Wrong::Unreached(kube::Error::Service(Box::new(Connect(io::Error::other(cause)))))
 }
 
 fn text(failure: Failure) -> String {
