@@ -46,6 +46,7 @@ mod ocsp;
 pub mod once;
 mod pace;
 pub mod pem;
+mod private;
 mod problems;
 mod roots;
 mod time;
@@ -87,6 +88,8 @@ enum Event {
     Aged,
     /// It is time to see whether all sockets are open.
     Look,
+    /// It is time to write what is known of a cluster.
+    Keep,
     /// It is time to compute.
     Due,
     /// A task of the loop's own ended, which none should.
@@ -173,6 +176,8 @@ impl Control {
     }
 
     async fn serve(mut self, drain: drain::Watch) {
+        // The drain waits until what is known of clusters is on disk.
+        let _guard = drain.guard();
         self.start();
         loop {
             match self.next(&drain).await {
@@ -198,17 +203,29 @@ impl Control {
                         self.pace.touch(Instant::now());
                     }
                 }
+                Event::Keep => self.keep(),
                 Event::Due => self.compute(),
                 Event::Ended(how) => report_end(how),
                 Event::Stop => break,
             }
         }
+        // On this thread, so that nothing can come between.
+        let now = Instant::now();
+        self.members.iter_mut().filter_map(|member| member.keep(now, true)).for_each(|write| write());
         join_all(self.members.iter_mut().map(Member::close)).await;
+    }
+
+    /// Writes what is known of clusters that changed a while ago.
+    fn keep(&mut self) {
+        let now = Instant::now();
+        for write in self.members.iter_mut().filter_map(|member| member.keep(now, false)) {
+            self.tasks.spawn_blocking(write);
+        }
     }
 
     fn member(&mut self, spec: ClusterSpec, pending: Option<Pending>) -> Member {
         self.numbers += 1;
-        Member::new(spec, self.numbers, pending)
+        Member::new(spec, self.numbers, pending, self.file.process.state_dir.as_deref())
     }
 
     /// Starts the watches and the clock of the first publication.
@@ -244,6 +261,7 @@ impl Control {
             return event;
         }
         let due = self.due();
+        let keep = self.members.iter().filter_map(Member::keep_at).min();
         tokio::select! {
             biased;
             () = drain.begun() => Event::Stop,
@@ -254,6 +272,7 @@ impl Control {
             }
             () = sleep_until(self.ages.unwrap_or_else(Instant::now)), if self.ages.is_some() => Event::Aged,
             () = sleep_until(self.unopened.due()) => Event::Look,
+            () = sleep_until(keep.unwrap_or_else(Instant::now)), if keep.is_some() => Event::Keep,
             // The loop holds a sender itself, so this never ends.
             Some(event) = self.events.recv() => event,
             Some(how) = self.tasks.join_next() => Event::Ended(how),
@@ -375,6 +394,7 @@ impl Control {
     fn report(&self, told: Vec<Problem>) {
         let of_members = self.members.iter().flat_map(|member| &member.problems);
         let outages = self.members.iter().filter_map(Member::outage);
+        let keeping = self.members.iter().filter_map(Member::keeping_problem);
         let all = self
             .file_problems
             .iter()
@@ -383,7 +403,8 @@ impl Control {
             .chain(self.unopened.problems())
             .cloned()
             .chain(told)
-            .chain(outages);
+            .chain(outages)
+            .chain(keeping);
         let now = problems::in_order(all.collect());
         let before = self.live.control.problems().borrow().clone();
         if self.live.control.set_problems(now.clone()) {

@@ -113,6 +113,7 @@ fn the_annotated_file_names_every_key() {
         "clusters: {h: {in_cluster: true, x: 1}}\n",
         "clusters: {h: {in_cluster: true, services: {x: 1}}}\n",
         "clusters: {h: {in_cluster: true, ingress: {x: 1}}}\n",
+        "clusters: {h: {in_cluster: true, last_good: {x: 1}}}\n",
         "pools: {p: {backends: [], x: 1}}\n",
         "pools: {p: {backends: [], probe: {x: 1}}}\n",
         "pools: {p: {backends: [], timeouts: {x: 1}}}\n",

@@ -20,6 +20,8 @@ use tokio::time::{Instant, sleep};
 
 #[path = "outage/api.rs"]
 mod api;
+#[path = "outage/kept.rs"]
+mod kept;
 
 use api::{Api, Mode, service, slice};
 
@@ -66,6 +68,14 @@ impl Loop {
 
     async fn serves(&self, what: &str, backends: &[&str], within: Duration) -> Duration {
         until(what, within, || self.served().0 == backends).await
+    }
+}
+
+impl Loop {
+    /// Stops as the process does.
+    async fn stop(mut self) {
+        let trigger = self.trigger.take().unwrap();
+        assert!(trigger.finish(SOON).await, "the loop ends with the drain");
     }
 }
 

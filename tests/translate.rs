@@ -41,6 +41,7 @@ fn spec(text: &str) -> ClusterSpec {
         },
         lease: LeaseSpec::Usual,
         ingress_nginx: false,
+        last_good: None,
     };
     for line in text.lines() {
         let Some((key, value)) = line.strip_prefix("#: ").and_then(|line| line.split_once(": ")) else { continue };

@@ -105,6 +105,7 @@ fn demo_file(http: u16, ssh: u16, admin: u16, pi_port: u16) -> Loaded {
         },
         lease: LeaseSpec::None,
         ingress_nginx: false,
+        last_good: None,
     };
     let admin = Admin::Tcp(SocketAddr::new(loopback, admin));
     let process = Process { admin, drain: Duration::from_secs(1), ..Process::default() };

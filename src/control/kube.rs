@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::model::intent::Intent;
 use crate::model::problem::Problem;
 
+pub mod last_good;
 pub mod manifests;
 pub mod objects;
 pub mod review;
@@ -22,6 +23,7 @@ pub use status::{Statuses, Target};
 pub use store::Change;
 pub use watch::{check_access, list, watch};
 
+use last_good::Kept;
 use spec::ClusterSpec;
 use status::notice::{self, Notice};
 use store::Store;
@@ -54,6 +56,19 @@ impl Cluster {
         let store = Store::new(&spec.namespaces);
         let store = if spec.ingress_nginx { store.with_opaque() } else { store };
         Self { spec, store, memory: Memory::default(), translation: None }
+    }
+
+    /// A cluster as it was kept on disk.
+    pub fn of_kept(spec: ClusterSpec, kept: Kept) -> Self {
+        let mut cluster = Self::new(spec);
+        cluster.store.without_keys = kept.without_keys;
+        kept.changes.into_iter().for_each(|change| cluster.apply(change));
+        cluster
+    }
+
+    /// The objects as they are now.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Takes a change in.

@@ -32,6 +32,7 @@ fn spec() -> ClusterSpec {
         },
         lease: LeaseSpec::None,
         ingress_nginx: false,
+        last_good: None,
     }
 }
 

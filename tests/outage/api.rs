@@ -57,8 +57,6 @@ struct Site {
     version: u64,
     /// Paths and queries asked for.
     asked: Vec<String>,
-    /// What `Authorization` said last.
-    authorization: String,
 }
 
 /// A server by script. Ends when dropped.
@@ -100,10 +98,10 @@ impl Api {
     /// Behaves otherwise from now on.
     pub async fn become_(&self, mode: Mode) {
         let was = *self.mode.borrow();
-        if mode == Mode::Refuses {
-            if let Some(task) = self.accepting.lock().unwrap().take() {
-                task.abort();
-            }
+        if mode == Mode::Refuses
+            && let Some(task) = self.accepting.lock().unwrap().take()
+        {
+            task.abort();
         }
         self.mode.send_replace(mode);
         if was == Mode::Refuses && mode != was {
@@ -119,16 +117,6 @@ impl Api {
     /// How many requests came so far.
     pub fn asked(&self) -> usize {
         self.site.lock().unwrap().asked.len()
-    }
-
-    /// How many requests came so far whose URL holds this.
-    pub fn asked_for(&self, part: &str) -> usize {
-        self.site.lock().unwrap().asked.iter().filter(|asked| asked.contains(part)).count()
-    }
-
-    /// The credentials that came last.
-    pub fn authorization(&self) -> String {
-        self.site.lock().unwrap().authorization.clone()
     }
 
     fn change(&self, what: &'static str, plural: &str, mut object: Value) {
@@ -212,12 +200,7 @@ impl Caller {
             let Some(head) = self.head().await else { return };
             let mode = *self.mode.borrow_and_update();
             let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
-            {
-                let mut site = self.site.lock().unwrap();
-                site.asked.push(target.clone());
-                let told = head.lines().find_map(|line| line.strip_prefix("authorization: "));
-                site.authorization = told.unwrap_or_default().to_owned();
-            }
+            self.site.lock().unwrap().asked.push(target.clone());
             let is_over = match mode {
                 Mode::Refuses => return,
                 Mode::Resets => {

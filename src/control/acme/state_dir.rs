@@ -1,15 +1,13 @@
 //! What outlives the process: accounts and certificates, under `acme/` in the state folder.
 //!
-//! Each is one file, so that a key and its chain never part: written aside, synced, then renamed, so that a crash leaves
-//! the old one or the new. Files are for their owner alone (0600, folders 0700); what others could read is closed to
-//! them, and said. What cannot be read back is said too, and ordered anew.
+//! Each is one file, so that a key and its chain never part, and is written as `control::private` does. What cannot be
+//! read back is said, and ordered anew.
 //!
 //! Two processes with one folder would order the same twice and write over each other's accounts: whoever writes first
 //! has it for as long as it lives (`flock`), and the other is told so. It may read, so it serves what is there.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -17,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use instant_acme::AccountCredentials;
 
 use super::issued::Issued;
+use crate::control::private::{self, digest, write_new};
 use crate::model::host::Host;
 use crate::model::intent::Order;
 
@@ -27,8 +26,6 @@ const SHOWN: usize = 100;
 /// After a refusal a new process rests for as long: whoever is restarted again and again must not use up the five
 /// failures that Let's Encrypt takes in an hour, and whoever mended what was wrong will not wait for hours.
 const REST: Duration = Duration::from_secs(15 * 60);
-/// What others may do: nothing.
-const OTHERS: u32 = 0o077;
 
 /// The folder.
 #[derive(Clone, Debug)]
@@ -72,11 +69,7 @@ impl StateDir {
     fn take(&self) -> Result<(), TryLockError> {
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if lock.is_none() {
-            let path = self.root.join(".lock");
-            let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-            let file = file.map_err(TryLockError::Error)?;
-            file.try_lock()?;
-            *lock = Some(file);
+            *lock = Some(private::lock(&self.root.join(".lock"))?);
         }
         Ok(())
     }
@@ -160,80 +153,26 @@ impl StateDir {
     }
 
     fn folders(&self) -> io::Result<()> {
-        for folder in [self.root.clone(), self.root.join("accounts"), self.root.join("certificates")] {
-            DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-            close_to_others(&folder, 0o700)?;
-        }
-        Ok(())
+        let all = [self.root.clone(), self.root.join("accounts"), self.root.join("certificates")];
+        all.iter().try_for_each(|folder| private::folder(folder))
     }
 
     fn keep(&self, path: &Path, text: &str) -> io::Result<()> {
         self.folders()?;
-        let aside = path.with_extension("new");
-        write_new(&aside, text.as_bytes())?;
-        fs::rename(&aside, path)?;
-        // The name too must outlive a loss of power.
-        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        private::replace(path, text.as_bytes())
     }
-}
-
-/// Writes a file of our own from its beginning, and waits for the disk.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // What a crash left there may have another mode, or be a link.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// The content of a file; `None`: it is not there, or nothing can be had of it, which is said.
 fn read(path: &Path) -> Option<Vec<u8>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            ignore(path, &error.to_string());
-            return None;
-        }
-    };
-    if let Err(error) = close_to_others(path, 0o600) {
-        tracing::warn!(%error, "{} can be read by others: make it 0600", path.display());
-    }
-    let mut bytes = Vec::new();
-    match file.take(LARGEST).read_to_end(&mut bytes) {
-        Ok(_) => Some(bytes),
-        Err(error) => {
-            ignore(path, &error.to_string());
-            None
-        }
-    }
-}
-
-/// Gives a file or folder its mode, where others may do anything with it.
-fn close_to_others(path: &Path, mode: u32) -> io::Result<()> {
-    if fs::metadata(path)?.permissions().mode() & OTHERS == 0 {
-        return Ok(());
-    }
-    fs::set_permissions(path, Permissions::from_mode(mode))?;
-    let path = path.display();
-    tracing::warn!(
-        "{path} was open to others on this host and is no longer; if they are strangers, replace what is in it"
-    );
-    Ok(())
+    private::read(path, LARGEST).unwrap_or_else(|error| {
+        ignore(path, &error.to_string());
+        None
+    })
 }
 
 fn ignore(path: &Path, reason: &str) {
     tracing::error!("{} cannot be used and is ordered anew: {reason}", path.display());
-}
-
-/// Stands for texts in the names of files: FNV-1a, the same in every process. What is read back is checked, so that two
-/// that met would cost an order, no more.
-fn digest<'t>(texts: impl IntoIterator<Item = &'t str>) -> u64 {
-    let bytes = texts.into_iter().flat_map(|text| text.bytes().chain([0]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |digest, byte| (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub mod endpoints;
 pub mod ingress;
@@ -49,6 +49,13 @@ pub trait Kind: Clone + DeserializeOwned + fmt::Debug + PartialEq + Send + Sync 
 
     /// This kind's place among all kinds.
     fn object(seen: Seen<Self>) -> Object;
+
+    /// What it is read from again as it is, keys and all. It never ends in a log: only what is kept for a cold start is
+    /// written so.
+    ///
+    /// # Errors
+    /// It has no JSON, which no kind here knows.
+    fn kept(&self) -> serde_json::Result<serde_json::Value>;
 }
 
 /// Any object we read.
@@ -152,7 +159,7 @@ impl<K: Kind> Seen<K> {
 }
 
 /// What every object has, as far as we use it.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Meta {
     /// When it was made, in RFC 3339 and UTC: such texts sort by time. The younger asks later.

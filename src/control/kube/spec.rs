@@ -25,6 +25,15 @@ pub struct ClusterSpec {
     pub ingress_nginx: bool,
     /// By which Lease one of several sluices is the writer of statuses and Events.
     pub lease: LeaseSpec,
+    /// What is kept on disk for a start without the API server; `None` = nothing.
+    pub last_good: Option<LastGood>,
+}
+
+/// What is kept of a cluster on disk. Needs a state folder; without one nothing is kept.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct LastGood {
+    /// Also certificates with their keys, and passwords.
+    pub keys: bool,
 }
 
 /// Where the Lease is by which one of several sluices writes.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::last_good::Kept;
 use super::objects::endpoints::EndpointSlice;
 use super::objects::ingress::{Ingress, IngressClass};
 use super::objects::node::Node;
@@ -47,6 +48,10 @@ pub enum Change {
     Faults(Vec<Fault>),
     /// Why the objects cannot be followed now; `None` = they are. Replaces what was said before.
     Trouble(Option<Arc<str>>),
+    /// Of which cluster all that follows is: what tells it from any other one.
+    Identity(Arc<str>),
+    /// What was kept of the cluster on disk, to be served until it is heard; or why that cannot be used.
+    Kept(Result<Box<Kept>, Arc<str>>),
 }
 
 /// A text that cannot be read.
@@ -59,8 +64,8 @@ pub struct Fault {
     pub reason: String,
 }
 
-/// The objects of one cluster, as last seen.
-#[derive(Debug)]
+/// The objects of one cluster, as last seen. Clones share the objects.
+#[derive(Clone, Debug)]
 pub struct Store {
     // Empty = all.
     namespaces: Vec<Arc<str>>,
@@ -83,6 +88,8 @@ pub struct Store {
     wants_opaque: bool,
     /// What could not be read at all.
     pub faults: Vec<Fault>,
+    /// Whether certificates, keys and passwords are not here, be they in the cluster or not.
+    pub without_keys: bool,
 }
 
 impl Store {
@@ -100,6 +107,7 @@ impl Store {
             opaque: Table::default(),
             wants_opaque: false,
             faults: Vec::new(),
+            without_keys: false,
         }
     }
 
@@ -142,7 +150,7 @@ impl Store {
                 differs
             }
             // Is not of the objects.
-            Change::Trouble(_) => false,
+            Change::Trouble(_) | Change::Identity(_) | Change::Kept(_) => false,
         }
     }
 
@@ -207,7 +215,7 @@ impl Lists {
 }
 
 /// The objects of one kind.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Table<K> {
     objects: BTreeMap<ObjectName, Result<Arc<K>, Arc<str>>>,
     // Namespaces that were heard whole; `None` = all at once.

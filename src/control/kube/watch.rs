@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::control::clock::{draw, now_ms, now_s};
 use crate::model::live::control::SourceState;
 
+use super::last_good::Kept;
+use super::last_good::disk::Disk;
 use super::manifests;
 use super::objects::Kind;
 use super::objects::endpoints::EndpointSlice;
@@ -44,7 +46,6 @@ use ask::Asker;
 use backoff::Backoff;
 use client::{Known, Way};
 use feed::Following;
-use knock::News;
 use report::Report;
 use standing::{Standing, Verdict};
 use version::Versions;
@@ -76,9 +77,19 @@ const WORKED: Duration = Duration::from_secs(30);
 /// How many seconds before they end credentials are fetched anew.
 const EARLY: i64 = 30;
 
-/// Sends all changes of a cluster's objects, and has `desk` write back what they are told. Runs for ever, through every
-/// failure; ends only when nobody takes the changes any more. Stops all it started when dropped.
-pub async fn watch(spec: ClusterSpec, changes: mpsc::Sender<Change>, source: Arc<SourceState>, desk: Desk) {
+/// How long the API server may take before what was kept is offered in its place.
+const OFFER: Duration = Duration::from_secs(1);
+
+/// Sends all changes of a cluster's objects, and has `desk` write back what they are told. Offers what `disk` kept while
+/// they cannot be had. Runs for ever, through every failure; ends only when nobody takes the changes any more. Stops
+/// all it started when dropped.
+pub async fn watch(
+    spec: ClusterSpec,
+    disk: Option<Disk>,
+    changes: mpsc::Sender<Change>,
+    source: Arc<SourceState>,
+    desk: Desk,
+) {
     match &spec.access {
         Access::Manifests(folder) => manifests::follow::follow(folder, changes, source).await,
         Access::Inline(texts) => {
@@ -95,8 +106,9 @@ pub async fn watch(spec: ClusterSpec, changes: mpsc::Sender<Change>, source: Arc
         }
         Access::Kubeconfig(_) | Access::InCluster => {
             let report = Report::new(spec.name.clone(), source, changes.clone());
-            let mut cluster =
-                Watching { spec, changes, desk, report, versions: Versions::default(), identity: None };
+            let offer = Offer { disk, ready: None, at: Instant::now() + OFFER };
+            let versions = Versions::default();
+            let mut cluster = Watching { spec, changes, desk, report, versions, identity: None, offer };
             cluster.run().await;
         }
     }
@@ -112,6 +124,18 @@ struct Watching {
     versions: Versions,
     /// Which cluster that was.
     identity: Option<String>,
+    /// What was kept of it.
+    offer: Offer,
+}
+
+/// What was kept of a cluster, until it is offered or not needed.
+struct Offer {
+    /// Where it is; `None` = nowhere, or it was read.
+    disk: Option<Disk>,
+    /// What it says.
+    ready: Option<Result<Box<Kept>, Arc<str>>>,
+    /// When it is offered at the latest.
+    at: Instant,
 }
 
 impl Watching {
@@ -121,7 +145,10 @@ impl Watching {
             let began = Instant::now();
             match self.connect().await {
                 Ok((known, way)) => self.serve(&known, &way).await,
-                Err(reason) => self.report.failed(&reason).await,
+                Err(reason) => {
+                    self.report.failed(&reason).await;
+                    self.offer().await;
+                }
             }
             if began.elapsed() >= WORKED {
                 backoff.reset();
@@ -132,13 +159,35 @@ impl Watching {
 
     async fn connect(&mut self) -> Result<(Known, Way), String> {
         let known = client::read(&self.spec.access).await?;
-        let way = known.way()?;
         let identity = known.identity();
         if self.identity.as_ref() != Some(&identity) {
             self.versions.forget();
+            // Nobody who takes it: then all ends.
+            let _ = self.changes.send(Change::Identity(identity.as_str().into())).await;
+            self.remember(&identity).await;
             self.identity = Some(identity);
         }
+        let way = known.way()?;
         Ok((known, way))
+    }
+
+    /// Reads what was kept of the cluster, the first time it is known which one it is.
+    async fn remember(&mut self, identity: &str) {
+        let Some(disk) = self.offer.disk.take() else { return };
+        let (spec, identity) = (self.spec.clone(), identity.to_owned());
+        let loaded = tokio::task::spawn_blocking(move || disk.load(&spec, &identity)).await;
+        self.offer.ready = match loaded {
+            Ok(Ok(kept)) => kept.map(|kept| Ok(Box::new(kept))),
+            Ok(Err(reason)) => Some(Err(reason.into())),
+            Err(error) => Some(Err(format!("what was kept cannot be read: {error}").into())),
+        };
+    }
+
+    /// Offers what was kept, for the cluster itself is not there.
+    async fn offer(&mut self) {
+        if let Some(kept) = self.offer.ready.take() {
+            let _ = self.changes.send(Change::Kept(kept)).await;
+        }
     }
 
     /// Serves by one way, until another may be better or nobody listens.
@@ -147,23 +196,28 @@ impl Watching {
         let mut tasks = JoinSet::new();
         self.start(way, &standing, &mut tasks);
         let namespace = self.spec.namespaces.first().cloned();
-        let mut knocking = std::pin::pin!(knock::keep_knocking(way, namespace.as_deref(), &standing, false));
+        let mut knocking = std::pin::pin!(knock::keep_knocking(way, namespace.as_deref(), &standing));
         let mut failing_since: Option<Instant> = None;
         loop {
             tokio::select! {
                 () = standing.changed() => {}
                 () = sleep(TICK) => {}
+                () = sleep_until(self.offer.at), if self.offer.ready.is_some() => self.offer().await,
                 // A task ends when nobody listens, or by a panic; both ways all are started anew or none.
                 _ = tasks.join_next() => return,
                 // What hangs on an old connection begins anew on a new one.
-                News::Back | News::Away = &mut knocking => return,
+                () = &mut knocking => return,
             }
             let mut is_failing = false;
             match standing.verdict() {
                 Verdict::Waiting => {}
-                Verdict::Good => self.report.good().await,
+                Verdict::Good => {
+                    self.offer.ready = None;
+                    self.report.good().await;
+                }
                 Verdict::Failed { reason, all } => {
                     self.report.failed(&reason).await;
+                    self.offer().await;
                     is_failing = all;
                 }
             }

@@ -109,6 +109,13 @@ impl SourceState {
         *self.detail.lock().unwrap_or_else(PoisonError::into_inner) = "".into();
     }
 
+    /// What is known of it is of this time, in milliseconds since 1970, and was kept since. Not when it was heard.
+    pub fn kept(&self, then_ms: u64) {
+        if !self.was_heard() {
+            self.last_heard_ms.store(then_ms, Relaxed);
+        }
+    }
+
     /// It failed; what is known of it grows stale from its last good word on.
     pub fn failed(&self, detail: &str) {
         self.up.store(false, Relaxed);

@@ -1,6 +1,7 @@
 //! Files on a real disk: modes, what is damaged, what a crash leaves.
 
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
 use crate::control::acme::tests::{order, pem};

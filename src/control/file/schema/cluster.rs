@@ -6,7 +6,7 @@ use super::{Door, SOURCE};
 use crate::control::file::node::{Key, Node, Value};
 use crate::control::file::read::{Keys, one_or_list};
 use crate::control::kube::objects::ObjectName;
-use crate::control::kube::spec::{Access, ClusterSpec, IngressSpec, LeaseSpec, Publish, Reach, ServiceSpec};
+use crate::control::kube::spec::{Access, ClusterSpec, IngressSpec, LastGood, LeaseSpec, Publish, Reach, ServiceSpec};
 use crate::model::host::Host;
 
 /// A cluster of which only the name and the place of its objects are written.
@@ -20,6 +20,7 @@ pub fn usual_cluster(name: &str, access: Access) -> ClusterSpec {
         ingress: usual_ingress(),
         lease: LeaseSpec::Usual,
         ingress_nginx: false,
+        last_good: Some(LastGood::default()),
     }
 }
 
@@ -61,8 +62,9 @@ impl Door<'_> {
             "ingress",
             "lease",
             "ingress_nginx",
+            "last_good",
         ];
-        let keys = self.faults.keys(node, &known, &[("last_good", &["none"])])?;
+        let keys = self.faults.keys(node, &known, &[])?;
         let access = self.access(name, &keys);
         self.origin(format!("cluster {}", name.text), name.at);
         let namespaces = keys.find("namespaces").map(|node| self.namespaces(node)).unwrap_or_default();
@@ -72,8 +74,23 @@ impl Door<'_> {
         let ingress = self.ingress(keys.find("ingress"));
         let lease = keys.find("lease").and_then(|node| self.lease(node)).unwrap_or_default();
         let ingress_nginx = keys.find("ingress_nginx").and_then(|node| self.faults.switch(node)).unwrap_or_default();
+        let last_good = self.last_good(keys.find("last_good"));
         let name = name.text.as_str().into();
-        Some(ClusterSpec { name, access: access?, namespaces, reach, services, ingress, lease, ingress_nginx })
+        let access = access?;
+        Some(ClusterSpec { name, access, namespaces, reach, services, ingress, lease, ingress_nginx, last_good })
+    }
+
+    fn last_good(&mut self, node: Option<&Node>) -> Option<LastGood> {
+        let mut last_good = LastGood::default();
+        let Some(node) = node else { return Some(last_good) };
+        if node.is("none") {
+            return None;
+        }
+        let keys = self.faults.keys(node, &["keep_keys"], &[])?;
+        if let Some(keep) = keys.find("keep_keys").and_then(|node| self.faults.switch(node)) {
+            last_good.keys = keep;
+        }
+        Some(last_good)
     }
 
     fn access(&mut self, name: &Key, keys: &Keys<'_>) -> Option<Access> {

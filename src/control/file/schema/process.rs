@@ -18,7 +18,8 @@ pub struct Process {
     pub drain: Duration,
     /// The most memory the process should take, in bytes: near it, new connections are refused. `None` = no limit.
     pub memory_limit: Option<u64>,
-    /// Where accounts and certificates of ACME are kept; `None` = nothing is ever written.
+    /// Where accounts and certificates of ACME are kept, and the last good states of clusters; `None` = nothing is ever
+    /// written.
     pub state_dir: Option<PathBuf>,
 }
 

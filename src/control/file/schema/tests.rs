@@ -212,7 +212,7 @@ fn mistakes_have_place_key_and_remedy() {
         (cluster("lease: kube-system/Up"), "f.yaml:2:31", "is no place of a Lease"),
         (cluster("namespaces: A_b"), "f.yaml:2:36", "is not the name of a namespace"),
         (cluster("reach: pods"), "f.yaml:2:31", "clusters.home.reach: is \"pods\"; write auto, pod or nodeport"),
-        (cluster("last_good: {keep_keys: true}"), "f.yaml:2:24", "is not served by this version"),
+        (cluster("last_good: {keep_keys: some}"), "f.yaml:2:47", "write true or false"),
         (cluster("services: {addresses: [host, 192.0.2.1]}"), "f.yaml:2:47", "host stands alone"),
         (cluster("services: {addresses: [0.0.0.0]}"), "f.yaml:2:47", "write addresses: host"),
         (cluster("services: {addresses: [192.0.2.1, 192.0.2.1]}"), "f.yaml:2:58", "written twice"),

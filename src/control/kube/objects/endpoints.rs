@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Kind, Meta, Object, Seen, nullable};
 
 /// Some of a Service's endpoints.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct EndpointSlice {
     metadata: Meta,
@@ -24,7 +24,7 @@ pub struct EndpointSlice {
 }
 
 /// A port of every endpoint of a slice.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct EndpointPort {
     /// The name of the Service's port.
@@ -38,8 +38,8 @@ pub struct EndpointPort {
 }
 
 /// One endpoint.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(from = "Wire")]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(from = "Wire", into = "Wire")]
 pub struct Endpoint {
     /// Where it is.
     pub address: EndpointAddress,
@@ -64,7 +64,7 @@ pub enum EndpointAddress {
     Other(Box<str>),
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Wire {
     #[serde(deserialize_with = "nullable")]
@@ -75,7 +75,7 @@ struct Wire {
     target_ref: Option<TargetRef>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Conditions {
     ready: Option<bool>,
@@ -83,7 +83,7 @@ struct Conditions {
     terminating: Option<bool>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct TargetRef {
     uid: Option<Box<str>>,
@@ -108,6 +108,26 @@ impl From<Wire> for Endpoint {
     }
 }
 
+impl From<Endpoint> for Wire {
+    /// What [`Endpoint`] is read from again as it is.
+    fn from(endpoint: Endpoint) -> Self {
+        let address = match endpoint.address {
+            EndpointAddress::Ip(ip) => ip.to_string().into(),
+            EndpointAddress::Other(text) => text,
+        };
+        Self {
+            addresses: vec![address],
+            conditions: Conditions {
+                ready: Some(endpoint.ready),
+                serving: Some(endpoint.serving),
+                terminating: Some(endpoint.terminating),
+            },
+            node_name: endpoint.node.as_deref().map(Into::into),
+            target_ref: Some(TargetRef { uid: Some((&*endpoint.instance).into()) }),
+        }
+    }
+}
+
 impl Kind for EndpointSlice {
     const KIND: &'static str = "EndpointSlice";
     const GROUP: &'static str = "discovery.k8s.io";
@@ -120,5 +140,9 @@ impl Kind for EndpointSlice {
 
     fn object(seen: Seen<Self>) -> Object {
         Object::EndpointSlice(seen)
+    }
+
+    fn kept(&self) -> serde_json::Result<serde_json::Value> {
+        serde_json::to_value(self)
     }
 }

@@ -1,12 +1,12 @@
 //! Pure. Ingresses and their classes.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::service::Status;
 use super::{DEFAULT_CLASS, Kind, LEGACY_CLASS, Meta, Object, Seen, nullable};
 
 /// HTTP hosts and paths, and where they lead.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Ingress {
     metadata: Meta,
@@ -19,7 +19,7 @@ pub struct Ingress {
 }
 
 /// What an Ingress asks for.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct IngressSpec {
     /// Whose it is.
@@ -35,7 +35,7 @@ pub struct IngressSpec {
 }
 
 /// Hosts that share a certificate.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct IngressTls {
     /// The hosts; none = all of the Ingress.
@@ -47,7 +47,7 @@ pub struct IngressTls {
 }
 
 /// The paths of one host.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct IngressRule {
     /// The host; empty = any.
@@ -59,7 +59,7 @@ pub struct IngressRule {
 }
 
 /// The paths of one rule.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct IngressPaths {
     /// In the order written.
@@ -68,7 +68,7 @@ pub struct IngressPaths {
 }
 
 /// One path and where it leads.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct IngressPath {
     /// The path.
@@ -82,7 +82,7 @@ pub struct IngressPath {
 }
 
 /// Where requests go.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct IngressBackend {
     /// To a Service of the same namespace.
@@ -92,7 +92,7 @@ pub struct IngressBackend {
 }
 
 /// A Service and its port.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct ServiceRef {
     /// The Service's name.
@@ -104,7 +104,7 @@ pub struct ServiceRef {
 }
 
 /// A port by name or by number.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct PortRef {
     /// Its name; empty = by number.
@@ -123,7 +123,7 @@ impl PortRef {
 }
 
 /// Something that is not a Service.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct ResourceRef {
     /// Its kind.
@@ -154,10 +154,14 @@ impl Kind for Ingress {
     fn object(seen: Seen<Self>) -> Object {
         Object::Ingress(seen)
     }
+
+    fn kept(&self) -> serde_json::Result<serde_json::Value> {
+        serde_json::to_value(self)
+    }
 }
 
 /// Whose Ingresses are whose.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct IngressClass {
     metadata: Meta,
@@ -165,7 +169,7 @@ pub struct IngressClass {
     spec: ClassSpec,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 struct ClassSpec {
     #[serde(deserialize_with = "nullable")]
@@ -196,5 +200,9 @@ impl Kind for IngressClass {
 
     fn object(seen: Seen<Self>) -> Object {
         Object::IngressClass(seen)
+    }
+
+    fn kept(&self) -> serde_json::Result<serde_json::Value> {
+        serde_json::to_value(self)
     }
 }

@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{EXCLUDED, Kind, Meta, Object, Seen, nullable};
 
 /// A machine of the cluster.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Node {
     metadata: Meta,
@@ -15,14 +15,14 @@ pub struct Node {
     status: NodeStatus,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 struct NodeStatus {
     #[serde(deserialize_with = "nullable")]
     addresses: Vec<NodeAddress>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 struct NodeAddress {
     #[serde(rename = "type", deserialize_with = "nullable")]
@@ -60,5 +60,9 @@ impl Kind for Node {
 
     fn object(seen: Seen<Self>) -> Object {
         Object::Node(seen)
+    }
+
+    fn kept(&self) -> serde_json::Result<serde_json::Value> {
+        serde_json::to_value(self)
     }
 }

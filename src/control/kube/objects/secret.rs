@@ -86,4 +86,10 @@ impl Kind for TlsSecret {
     fn object(seen: Seen<Self>) -> Object {
         Object::Secret(seen)
     }
+
+    fn kept(&self) -> serde_json::Result<serde_json::Value> {
+        let bytes = |secret: &Secret| ByteString(secret.expose().to_vec());
+        let data = serde_json::json!({"tls.crt": bytes(&self.chain), "tls.key": bytes(&self.key)});
+        Ok(serde_json::json!({"metadata": self.metadata, "data": data}))
+    }
 }

@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Kind, Meta, Object, Seen, nullable};
 use crate::model::intent::Transport;
 
 /// A Service.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Service {
     metadata: Meta,
@@ -21,7 +21,7 @@ pub struct Service {
 }
 
 /// What a Service asks for.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ServiceSpec {
     /// `ClusterIP`, `NodePort`, `LoadBalancer` or `ExternalName`; absent is `ClusterIP`.
@@ -54,7 +54,7 @@ pub struct ServiceSpec {
 }
 
 /// How a client stays with one pod.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct AffinityConfig {
     /// By its address.
@@ -63,7 +63,7 @@ pub struct AffinityConfig {
 }
 
 /// How a client stays with one pod by its address.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ClientIpConfig {
     /// For how long, 1 to 86,400.
@@ -71,7 +71,7 @@ pub struct ClientIpConfig {
 }
 
 /// A port of a Service.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ServicePort {
     /// Its name; needed only where there are several.
@@ -110,7 +110,7 @@ impl ServicePort {
 }
 
 /// What a Service or an Ingress shows.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Status {
     /// Where it is reached.
@@ -119,7 +119,7 @@ pub struct Status {
 }
 
 /// Where an object is reached from outside.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct LoadBalancerStatus {
     /// One entry an address.
@@ -128,7 +128,7 @@ pub struct LoadBalancerStatus {
 }
 
 /// One address of a load balancer.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct LoadBalancerPoint {
     /// By number.
@@ -188,5 +188,9 @@ impl Kind for Service {
 
     fn object(seen: Seen<Self>) -> Object {
         Object::Service(seen)
+    }
+
+    fn kept(&self) -> serde_json::Result<serde_json::Value> {
+        serde_json::to_value(self)
     }
 }

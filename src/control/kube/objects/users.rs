@@ -82,6 +82,12 @@ impl Kind for UserSecret {
     fn object(seen: Seen<Self>) -> Object {
         Object::Users(seen)
     }
+
+    fn kept(&self) -> serde_json::Result<serde_json::Value> {
+        // Lines that were wrong are not there any more; without them it is as wrong.
+        let lines = self.users.as_ref().ok().map(|lines| ByteString(lines.expose().to_vec()));
+        Ok(serde_json::json!({"metadata": self.metadata, "data": {"auth": lines}}))
+    }
 }
 
 #[cfg(test)]

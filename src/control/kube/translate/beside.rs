@@ -82,6 +82,11 @@ pub(super) fn filters(
 fn users(draft: &Draft<'_>, name: &ObjectName) -> Result<Secret, String> {
     let object = draft.origin::<UserSecret>(name).object;
     let Some(secret) = draft.store.users.find(name) else {
+        if draft.store.without_keys {
+            return Err(format!(
+                "{object} is not known while the API server is away; last_good: {{keep_keys: true}} would keep it on disk"
+            ));
+        }
         let make = format!("kubectl -n {} create secret generic {} --type={HTPASSWD}", name.namespace, name.name);
         return Err(format!(
             "{object} is not there as a Secret of type {HTPASSWD}; make it with {make} --from-file=auth=FILE"

@@ -71,10 +71,18 @@ pub(super) fn of_ingress(
         let secret_name = ObjectName::new(name.namespace.clone(), &*tls.secret_name);
         let secret_origin = draft.origin::<TlsSecret>(&secret_name);
         let Some(secret) = draft.store.secrets.find(&secret_name) else {
-            let reason = format!(
-                "tls names {}, which is not there as a Secret of type kubernetes.io/tls; make it so",
-                secret_origin.object,
-            );
+            let reason = if draft.store.without_keys {
+                format!(
+                    "tls names {}, which is not known while the API server is away, so its hosts have no certificate \
+                     until it is back; last_good: {{keep_keys: true}} would keep it on disk",
+                    secret_origin.object,
+                )
+            } else {
+                format!(
+                    "tls names {}, which is not there as a Secret of type kubernetes.io/tls; make it so",
+                    secret_origin.object,
+                )
+            };
             draft.problem_of(Cause::Certificate, origin, reason);
             continue;
         };

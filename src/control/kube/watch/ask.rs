@@ -72,11 +72,6 @@ impl Wrong {
     pub(super) fn is_gone(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if status.code == 410)
     }
-
-    /// Whether nobody answered, as when a server is not there.
-    pub(super) fn is_unreached(&self) -> bool {
-        matches!(self, Self::Unreached(_) | Self::Silent(_))
-    }
 }
 
 /// Who asks for the objects of one feed.

@@ -19,6 +19,7 @@ use crate::control::kube::store::{Change, Feed};
 use super::ask::{Asker, Word, Words, Wrong};
 use super::backoff::Backoff;
 use super::failure::{Failure, Server};
+use super::list;
 use super::standing::Standing;
 use super::version::Versions;
 
@@ -39,8 +40,6 @@ const PAUSE: Duration = Duration::from_secs(4);
 const PAUSE_AWAY: Duration = Duration::from_secs(30);
 /// Of many feeds that fail each in its own way, all together ask so often at the most.
 const PAUSE_EACH: Duration = Duration::from_millis(500);
-/// The most objects of one feed, lest a server that has ever another page fill the memory.
-const MOST: usize = 1_000_000;
 
 /// What a feed needs to go.
 pub(super) struct Following {
@@ -113,19 +112,7 @@ impl Following {
 
     /// Replaces what is known by a whole list; gives its version.
     async fn list<K: Kind>(&self) -> Result<String, End> {
-        let mut objects = Vec::new();
-        let mut next = None;
-        let version = loop {
-            let page = self.asker.list::<K>(next).await?;
-            if objects.len() + page.objects.len() > MOST {
-                return Err(Wrong::TooLarge(MOST).into());
-            }
-            objects.extend(page.objects);
-            next = page.next;
-            if next.is_none() {
-                break page.version;
-            }
-        };
+        let (objects, version) = list::whole::<K>(&self.asker).await?;
         let judged = self.versions.judge(&self.feed, &version, objects.is_empty(), Instant::now());
         judged.map_err(Wrong::Older)?;
         self.send(Change::Replace { feed: self.feed.clone(), objects }).await?;

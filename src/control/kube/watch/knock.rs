@@ -28,18 +28,8 @@ pub(super) const BRISK: Duration = Duration::from_secs(3);
 /// The pause after a knock that took all its time.
 const SHORT: Duration = Duration::from_millis(400);
 
-/// What became of the server.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum News {
-    /// It did not answer and does so again.
-    Back,
-    /// It does not answer.
-    Away,
-}
-
-/// Knocks for ever and writes in `standing` what is heard. Returns when the server is back, or with `leaves` as soon as
-/// nobody is there: there are others to ask.
-pub(super) async fn keep_knocking(way: &Way, namespace: Option<&str>, standing: &Standing, leaves: bool) -> News {
+/// Knocks for ever and writes in `standing` what is heard. Returns when the server did not answer and does so again.
+pub(super) async fn keep_knocking(way: &Way, namespace: Option<&str>, standing: &Standing) {
     let mut misses = 0;
     let mut last = Instant::now();
     let mut pause = LOOK;
@@ -53,7 +43,7 @@ pub(super) async fn keep_knocking(way: &Way, namespace: Option<&str>, standing: 
         last = Instant::now();
         let patience = if is_calm { PATIENT } else { BRISK };
         match knock(&way.fresh, namespace, patience).await {
-            Ok(()) if standing.is_away() => return News::Back,
+            Ok(()) if standing.is_away() => return,
             Ok(()) => {
                 misses = 0;
                 standing.answers();
@@ -63,9 +53,6 @@ pub(super) async fn keep_knocking(way: &Way, namespace: Option<&str>, standing: 
                 let failure = Failure::of::<Service>(&wrong, &feed_of::<Service>(namespace), &way.server);
                 if misses > 1 || !standing.is_calm() {
                     standing.away(failure);
-                    if leaves && (wrong.is_unreached() || !standing.is_calm()) {
-                        return News::Away;
-                    }
                 } else {
                     standing.doubt();
                 }

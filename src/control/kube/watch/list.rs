@@ -1,8 +1,4 @@
-//! All objects of a cluster, asked for once: for commands that look and go. Nothing is watched and nothing is written.
-
-use kube::Api;
-use kube::api::ListParams;
-use kube::runtime::watcher;
+//! Whole lists, page by page: of a kind, for its feed; and of all kinds, once, for commands that look and go.
 
 use crate::control::kube::objects::endpoints::EndpointSlice;
 use crate::control::kube::objects::ingress::{Ingress, IngressClass};
@@ -15,49 +11,60 @@ use crate::control::kube::objects::{Kind, Object};
 use crate::control::kube::spec::Access;
 use crate::control::kube::store::{Change, Feed};
 
-use super::client::connect;
-use super::failure::{Failure, Server};
-use super::feed::Watched;
+use super::ask::{Asker, Wrong};
+use super::client::{self, Way};
+use super::failure::Failure;
 
-/// Reads all objects of a cluster from its API server.
+/// The most objects of one list, lest a server that has ever another page fill the memory.
+const MOST: usize = 1_000_000;
+
+/// All objects of a feed, and how new they are.
+///
+/// # Errors
+/// They cannot be had whole.
+pub(super) async fn whole<K: Kind>(asker: &Asker) -> Result<(Vec<Object>, String), Wrong> {
+    let mut objects = Vec::new();
+    let mut next = None;
+    loop {
+        let page = asker.list::<K>(next).await?;
+        if objects.len() + page.objects.len() > MOST {
+            return Err(Wrong::TooLarge(MOST));
+        }
+        objects.extend(page.objects);
+        next = page.next;
+        if next.is_none() {
+            return Ok((objects, page.version));
+        }
+    }
+}
+
+/// Reads all objects of a cluster from its API server. Nothing is watched, and nothing is written.
 ///
 /// # Errors
 /// Why they cannot be had, in words.
 pub async fn list(access: &Access) -> Result<Vec<Change>, String> {
-    let (client, server) = connect(access).await?;
-    let asking = Asking { client, server };
+    let way = client::read(access).await?.way()?;
     Ok(vec![
-        asking.all::<Service>().await?,
-        asking.all::<EndpointSlice>().await?,
-        asking.all::<Node>().await?,
-        asking.all::<Ingress>().await?,
-        asking.all::<IngressClass>().await?,
-        asking.all::<TlsSecret>().await?,
-        asking.all::<UserSecret>().await?,
-        asking.all::<OpaqueSecret>().await?,
+        all::<Service>(&way).await?,
+        all::<EndpointSlice>(&way).await?,
+        all::<Node>(&way).await?,
+        all::<Ingress>(&way).await?,
+        all::<IngressClass>(&way).await?,
+        all::<TlsSecret>(&way).await?,
+        all::<UserSecret>(&way).await?,
+        all::<OpaqueSecret>(&way).await?,
     ])
 }
 
-struct Asking {
-    client: kube::Client,
-    server: Server,
-}
-
-impl Asking {
-    async fn all<K: Kind>(&self) -> Result<Change, String> {
-        let params = K::FIELDS.map_or_else(ListParams::default, |fields| ListParams::default().fields(fields));
-        let feed = Feed { kind: K::FEED, namespace: None };
-        let listed = Api::<Watched<K>>::all(self.client.clone()).list(&params).await;
-        let list = listed.map_err(|error| {
-            match Failure::of::<K>(&watcher::Error::InitialListFailed(error), &feed, &self.server) {
-                Failure::Server(words) | Failure::Kind(words) => words,
-                Failure::Forbidden { account, what } => {
-                    let who = account.unwrap_or_else(|| "the account".to_owned());
-                    format!("{who} may not list {what} (403); give it that right, or another kubeconfig")
-                }
-            }
-        })?;
-        let objects: Vec<Object> = list.items.into_iter().map(Watched::into_object).collect();
-        Ok(Change::Replace { feed, objects })
-    }
+async fn all<K: Kind>(way: &Way) -> Result<Change, String> {
+    let feed = Feed { kind: K::FEED, namespace: None };
+    let listed = whole::<K>(&Asker::new::<K>(way.client.clone(), None)).await;
+    let (objects, _) = listed.map_err(|wrong| match Failure::of::<K>(&wrong, &feed, &way.server) {
+        Failure::Server(words) | Failure::Kind(words) => words,
+        Failure::Forbidden { account, what } => {
+            let who = account.unwrap_or_else(|| "the account".to_owned());
+            format!("{who} may not list {what} (403); give it that right, or another kubeconfig")
+        }
+    })?;
+    Ok(Change::Replace { feed, objects })
 }

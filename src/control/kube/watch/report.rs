@@ -31,15 +31,12 @@ impl Report {
     pub(super) async fn good(&mut self) {
         let is_first = !self.source.was_heard();
         self.source.heard(now_ms());
-        let cluster = &self.cluster;
-        match self.outage.take() {
-            Some((since, _)) => {
-                if !is_first {
-                    tracing::info!("cluster {cluster} is followed again, after {:.1} s", since.elapsed().as_secs_f32());
-                }
-                self.send(None).await;
+        if let Some((since, _)) = self.outage.take() {
+            if !is_first {
+                let after = since.elapsed().as_secs_f32();
+                tracing::info!("cluster {} is followed again, after {after:.1} s", self.cluster);
             }
-            None => {}
+            self.send(None).await;
         }
         if is_first {
             tracing::info!("cluster {} was read, and is followed", self.cluster);
