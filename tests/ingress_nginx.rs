@@ -19,7 +19,7 @@ mod whole;
 
 use std::net::SocketAddr;
 
-use sluice::control::kube::spec::{Access, ClusterSpec, IngressSpec, Publish, Reach, ServiceSpec};
+use sluice::control::kube::spec::{Access, ClusterSpec, IngressSpec, LeaseSpec, Publish, Reach, ServiceSpec};
 use sluice::control::kube::{Cluster, manifests};
 use support::asked::{at, web};
 use support::peer::answer;
@@ -43,7 +43,9 @@ fn spec(https: bool) -> ClusterSpec {
             https: if https { vec![at(2).address] } else { Vec::new() },
             publish: Publish::Same,
         },
+        lease: LeaseSpec::None,
         ingress_nginx: true,
+        last_good: None,
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::objects::endpoints::EndpointSlice;
 use super::objects::ingress::{Ingress, IngressClass};
 use super::objects::node::Node;
+use super::objects::opaque::OpaqueSecret;
 use super::objects::secret::TlsSecret;
 use super::objects::service::Service;
 use super::objects::users::UserSecret;
@@ -59,6 +60,7 @@ struct Content {
     classes: Vec<Value>,
     secrets: Vec<Value>,
     users: Vec<Value>,
+    opaque: Vec<Value>,
 }
 
 /// What is written of a cluster, and its digest. `identity` tells the cluster from any other one.
@@ -83,6 +85,7 @@ pub fn encode(
     if keys {
         content.secrets = objects(&store.secrets)?;
         content.users = objects(&store.users)?;
+        content.opaque = objects(&store.opaque)?;
     }
     let content = serde_json::to_vec(&content)?;
     let digest = digest(&content);
@@ -132,7 +135,8 @@ pub fn decode(bytes: &[u8], spec: &ClusterSpec, identity: &str) -> Result<Kept, 
     }
     let content: Content = serde_json::from_slice(rest).map_err(|_| not_ours())?;
     let takes_keys = head.keys && spec.last_good.is_some_and(|last_good| last_good.keys);
-    let [secrets, users] = if takes_keys { [content.secrets, content.users] } else { Default::default() };
+    let secret = [content.secrets, content.users, content.opaque];
+    let [secrets, users, opaque] = if takes_keys { secret } else { Default::default() };
     let changes = vec![
         change::<Service>(&content.services),
         change::<EndpointSlice>(&content.slices),
@@ -141,6 +145,7 @@ pub fn decode(bytes: &[u8], spec: &ClusterSpec, identity: &str) -> Result<Kept, 
         change::<IngressClass>(&content.classes),
         change::<TlsSecret>(&secrets),
         change::<UserSecret>(&users),
+        change::<OpaqueSecret>(&opaque),
     ];
     // Keys that are there and no longer wanted make the content another, so that it is soon written without.
     let digest = if head.keys == takes_keys { head.digest.into() } else { "".into() };

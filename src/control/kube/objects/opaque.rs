@@ -79,6 +79,27 @@ impl Kind for OpaqueSecret {
     fn object(seen: Seen<Self>) -> Object {
         Object::Opaque(seen)
     }
+
+    fn kept(&self) -> serde_json::Result<serde_json::Value> {
+        // What was in none of the forms is not there any more; without it none of them is another.
+        let mut data: BTreeMap<String, ByteString> = BTreeMap::new();
+        let mut put = |key: &str, value: &[u8]| data.insert(key.to_owned(), ByteString(value.to_vec()));
+        for line in self.map.iter().flat_map(|lines| lines.expose().split(|byte| *byte == b'\n')) {
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+            put(&String::from_utf8_lossy(&line[..colon]), &line[colon + 1..]);
+        }
+        if let Ok(lines) = &self.users {
+            put("auth", lines.expose());
+        }
+        if let Some((chain, key)) = &self.pair {
+            put("tls.crt", chain.expose());
+            put("tls.key", key.expose());
+        }
+        if let Some(authorities) = &self.authorities {
+            put("ca.crt", authorities.expose());
+        }
+        Ok(serde_json::json!({"metadata": self.metadata, "data": data}))
+    }
 }
 
 #[cfg(test)]
@@ -103,6 +124,20 @@ mod tests {
         assert!(map.users.unwrap_err().contains("has no data.auth"));
         let evil = read(json!({"bob": format!("{HASH}\neve:{HASH}")})).map.unwrap();
         assert_eq!(evil.expose(), format!("bob:{HASH}\n").as_bytes());
+    }
+
+    #[test]
+    fn what_is_kept_is_read_again_as_it_was() {
+        for data in [
+            json!({"auth": format!("bob:{HASH}")}),
+            json!({"bob": HASH, "ann": HASH}),
+            json!({"tls.crt": "C", "tls.key": "K", "ca.crt": "A"}),
+        ] {
+            let before = read(data);
+            let after: OpaqueSecret = serde_json::from_value(before.kept().unwrap()).unwrap();
+            assert_eq!((before.users.ok(), before.map.ok()), (after.users.ok(), after.map.ok()));
+            assert_eq!((before.pair, before.authorities), (after.pair, after.authorities));
+        }
     }
 
     #[test]
