@@ -78,7 +78,7 @@ def _negotiated(bench: Bench) -> str:
 def handshakes(bench: Bench, proxies: Sequence[str]) -> None:
     """Have the load's count of full and resumed handshakes confirmed by those who are not the load.
 
-    haproxy and nginx count their own (sluice has no such counter), and OpenSSL
+    haproxy and nginx count their own (sluice's own count is not asked), and OpenSSL
     as a client must be resumed on its second connection, and not on its first.
     Called while the backend runs. Raises when the counts do not agree.
     """
