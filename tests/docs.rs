@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 use sluice::control::file::schema::usual_cluster;
 use sluice::control::kube::spec::{Access, ClusterSpec};
+use sluice::control::kube::status::notice;
 use sluice::control::once::{Once, once};
 use sluice::model::compile::compile;
 use sluice::model::host::HostPattern;
@@ -22,7 +23,7 @@ use sluice::model::intent::{
 };
 use sluice::model::live::Live;
 use sluice::model::live::pool::Mirrored;
-use sluice::model::problem::{Origin, Problem};
+use sluice::model::problem::{Cause, Origin, Problem};
 use sluice::model::secret::Secret;
 use sluice::model::snapshot::{Snapshot, Snapshots};
 use sluice::observe::api::Page;
@@ -327,6 +328,37 @@ fn every_key_of_the_api_is_on_its_page() {
         keys(&serde_json::from_str(&shown.json(&pages, SystemTime::now()).unwrap()).unwrap(), "", &mut found);
         let told: BTreeSet<String> = rows(sections[shown.name()]).iter().map(|row| row[0].to_owned()).collect();
         assert_eq!(told, found, "{}", shown.name());
+    }
+}
+
+#[test]
+fn every_cause_is_on_the_pages_with_its_words() {
+    let page = text_of("docs/status.md");
+    let told: BTreeMap<&str, &str> = rows(&page)
+        .iter()
+        .filter_map(|row| if let [reason, cause, _] = row[..] { Some((cause.trim_matches('`'), reason)) } else { None })
+        .filter(|(cause, _)| !cause.is_empty())
+        .collect();
+    assert_eq!(told, Cause::ALL.map(|cause| (cause.label(), notice::reason(cause))).into());
+    let metrics = text_of("docs/metrics.md");
+    let problems = metrics.lines().find(|line| line.starts_with("| `sluice_problems`")).unwrap();
+    let words: Vec<String> = Cause::ALL.iter().map(|cause| format!("`{}`", cause.label())).collect();
+    assert!(problems.contains(&words.join(", ")), "{problems}");
+}
+
+#[test]
+fn what_an_annotation_names_and_is_not_there_is_missing() {
+    for (name, value, cause) in [
+        ("auth-basic", "nobody", Cause::Missing),
+        ("auth-url", "http://gone/", Cause::Missing),
+        ("auth-url", "http://web:81/", Cause::Missing),
+        ("canary", "gone", Cause::Missing),
+        ("mirror", "gone", Cause::Missing),
+        ("mirror", "?!", Cause::Invalid),
+    ] {
+        let problems = with_annotation("Ingress", name, value).problems;
+        let found = problems.iter().find(|problem| problem.reason.contains(&format!("annotation sluice.dev/{name}")));
+        assert_eq!(found.map(|problem| problem.cause), Some(cause), "{name}: {problems:?}");
     }
 }
 

@@ -56,6 +56,19 @@ pub struct Notice {
 const ASSIGNED: &str = "AddressAssigned";
 const WITHDRAWN: &str = "AddressWithdrawn";
 
+/// A problem's word on Events: what its cause is called there.
+pub fn reason(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Invalid => "Invalid",
+        Cause::AddressTaken => "AddressTaken",
+        Cause::Unopened => "AddressUnusable",
+        Cause::HostTaken => "HostTaken",
+        Cause::Missing => "Missing",
+        Cause::Certificate => "CertificateUnusable",
+        Cause::Unsupported => "NotSupported",
+    }
+}
+
 impl Regarding {
     /// The object that an origin of this cluster names (`service/default/web`), if it is there.
     pub fn find(object: &str, store: &Store) -> Option<Self> {
@@ -91,16 +104,7 @@ impl Notice {
     /// A problem, to the owner of its object; `None` if there is no such object.
     pub fn of_problem(problem: &Problem, store: &Store) -> Option<Self> {
         let regarding = Regarding::find(&problem.origin.object, store)?;
-        let reason = match problem.cause {
-            Cause::Invalid => "Invalid",
-            Cause::AddressTaken => "AddressTaken",
-            Cause::Unopened => "AddressUnusable",
-            Cause::HostTaken => "HostTaken",
-            Cause::Missing => "Missing",
-            Cause::Certificate => "CertificateUnusable",
-            Cause::Unsupported => "NotSupported",
-        };
-        Some(Self { regarding, reason, note: cut(&problem.reason, NOTE) })
+        Some(Self { regarding, reason: reason(problem.cause), note: cut(&problem.reason, NOTE) })
     }
 
     /// What an object's status shows since now. `uid` is the object's.

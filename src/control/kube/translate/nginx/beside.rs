@@ -14,7 +14,7 @@ use crate::control::kube::objects::opaque::OpaqueSecret;
 use crate::control::kube::objects::{Kind, Meta, NGINX, OURS, ObjectName};
 use crate::control::kube::translate::Draft;
 use crate::control::kube::translate::annotations::{Named, Wishes};
-use crate::control::kube::translate::beside::pool;
+use crate::control::kube::translate::beside::{Lack, pool};
 use crate::control::pem;
 use crate::model::host::HostPattern;
 use crate::model::intent::filter::{BasicAuth, Filters, ForwardAuth, Mirror};
@@ -67,9 +67,9 @@ impl<'a> Leads<'a> {
     }
 
     /// The Service that a host and path lead to, as a request of anyone to it would get there.
-    fn find(&self, owner: &str, host: &str, path: &str, asker: &ObjectName) -> Result<(Named, &'a ObjectName), String> {
+    fn find(&self, owner: &str, host: &str, path: &str, asker: &ObjectName) -> Result<(Named, &'a ObjectName), Lack> {
         let path = path.split('?').next().unwrap_or_default();
-        let none = || format!("no Ingress that is served here leads https://{host}{path} to a Service");
+        let none = || Lack::missing(format!("no Ingress that is served here leads https://{host}{path} to a Service"));
         let rules = self.0.get(host).into_iter().flatten().filter(|(name, ..)| *name.namespace == *owner);
         let paths =
             rules.flat_map(|(name, ingress, rule)| rule.http.paths.iter().map(move |path| (*name, *ingress, path)));
@@ -77,7 +77,7 @@ impl<'a> Leads<'a> {
         let (name, ingress, known) = found.ok_or_else(none)?;
         let service = known.backend.service.as_ref().ok_or_else(none)?;
         if let Some(guard) = guard(ingress.meta(), name.namespace == asker.namespace) {
-            return Err(format!("ingress/{name} leads there, but has {guard}; name the Service itself"));
+            return Err(format!("ingress/{name} leads there, but has {guard}; name the Service itself").into());
         }
         let port = Some(service.port.label().into());
         Ok((Named { service: (*service.name).into(), namespace: Some(name.namespace.clone()), port }, name))
@@ -111,8 +111,8 @@ pub(in crate::control::kube::translate) struct Asking<'d, 'a> {
 }
 
 impl Asking<'_, '_> {
-    fn told(&self, draft: &mut Draft<'_>, annotation: &str, wrong: impl std::fmt::Display, end: &str) {
-        draft.problem(self.origin, format!("annotation {NGINX}{annotation}: {wrong} {end}"));
+    fn told(&self, draft: &mut Draft<'_>, annotation: &str, wrong: &Lack, end: &str) {
+        draft.problem_of(wrong.cause, self.origin, format!("annotation {NGINX}{annotation}: {wrong} {end}"));
     }
 
     /// Adds what is looked up to the filters.
@@ -128,7 +128,7 @@ impl Asking<'_, '_> {
     ) -> Result<(), ()> {
         if let Some(basic) = asks.basic.as_ref().filter(|_| filters.basic_auth.is_none()) {
             let users = users(draft, &ObjectName::new(self.name.namespace.clone(), basic.secret.clone()), basic);
-            let users = users.map_err(|wrong| self.told(draft, "auth-secret", wrong, UNTIL))?;
+            let users = users.map_err(|wrong| self.told(draft, "auth-secret", &wrong, UNTIL))?;
             filters.basic_auth = Some(BasicAuth { realm: basic.realm.clone(), users, pass_on: true });
         }
         if let Some(asked) = asks.asked.as_ref().filter(|_| filters.forward_auth.is_none()) {
@@ -136,7 +136,7 @@ impl Asking<'_, '_> {
                 Server::Service(named, host) => (pool(draft, named, self.name, None), Some(host.clone())),
                 Server::Host(host) => (self.leads_to(draft, host.as_deref(), &asked.path), host.clone()),
             };
-            let pool = pool.map_err(|wrong| self.told(draft, "auth-url", wrong, UNTIL))?;
+            let pool = pool.map_err(|wrong| self.told(draft, "auth-url", &wrong, UNTIL))?;
             filters.forward_auth = Some(ForwardAuth {
                 pool,
                 host,
@@ -149,30 +149,31 @@ impl Asking<'_, '_> {
         if let Some(mirror) = asks.mirror.as_ref().filter(|_| filters.mirror.is_none()) {
             match pool(draft, &mirror.to, self.name, Some((&wishes.pool, self.name, self.origin))) {
                 Ok(pool) => filters.mirror = Some(Mirror { pool, permille: 1000, max_body: mirror.max_body }),
-                Err(wrong) => self.told(draft, "mirror-target", wrong, "(there is no mirror)"),
+                Err(wrong) => self.told(draft, "mirror-target", &wrong, "(there is no mirror)"),
             }
         }
         Ok(())
     }
 
     /// The pool of who is asked at a host, or at each of the Ingress' own, which must all lead to one.
-    fn leads_to(&self, draft: &mut Draft<'_>, host: Option<&str>, path: &str) -> Result<PoolName, String> {
+    fn leads_to(&self, draft: &mut Draft<'_>, host: Option<&str>, path: &str) -> Result<PoolName, Lack> {
         let given = host.map(|host| HostPattern::parse(host).map_err(|error| error.to_string())).transpose()?;
         let hosts = given.as_ref().map_or_else(|| self.hosts.to_vec(), |host| vec![host]);
         let mut found: Option<PoolName> = None;
         for host in hosts {
             let HostPattern::Exact(name) = host else {
-                return Err(format!("which Service $host leads to is not known of {host}; name the Service itself"));
+                let wrong = format!("which Service $host leads to is not known of {host}; name the Service itself");
+                return Err(wrong.into());
             };
             let owner = (self.owner)(host).unwrap_or_default();
             let (named, by) = self.leads.find(&owner, name.as_str(), path, self.name)?;
             let pool = pool(draft, &named, by, None)?;
             if found.as_ref().is_some_and(|known| *known != pool) {
-                return Err("its hosts lead to different Services; name the Service itself".to_owned());
+                return Err("its hosts lead to different Services; name the Service itself".to_owned().into());
             }
             found = Some(pool);
         }
-        found.ok_or_else(|| "there is no host that it could be; name the Service itself".to_owned())
+        found.ok_or_else(|| "there is no host that it could be; name the Service itself".to_owned().into())
     }
 }
 
@@ -195,7 +196,7 @@ pub(in crate::control::kube::translate) fn speech(
     if let Some(secret) = &asked.secret {
         let held = sealed(draft, name, secret, origin);
         let (authorities, identity) = held.map_err(|wrong| {
-            draft.problem(origin, format!("annotation {NGINX}proxy-ssl-secret: {wrong} {UNTIL}"));
+            draft.problem_of(wrong.cause, origin, format!("annotation {NGINX}proxy-ssl-secret: {wrong} {UNTIL}"));
         })?;
         tls.identity = identity;
         match authorities {
@@ -214,16 +215,17 @@ pub(in crate::control::kube::translate) fn speech(
 type Sealed = (Option<Vec<Arc<[u8]>>>, Option<Identity>);
 
 /// The authorities and the certificate that a Secret holds, of whatever type it is.
-fn sealed(draft: &Draft<'_>, name: &ObjectName, secret: &str, origin: &Origin) -> Result<Sealed, String> {
+fn sealed(draft: &Draft<'_>, name: &ObjectName, secret: &str, origin: &Origin) -> Result<Sealed, Lack> {
     let (namespace, bare) = secret.split_once('/').unwrap_or((&name.namespace, secret));
     if *namespace != *name.namespace {
-        return Err(format!("Secrets of other namespaces are not looked at; copy {secret} into {}", name.namespace));
+        let wrong = format!("Secrets of other namespaces are not looked at; copy {secret} into {}", name.namespace);
+        return Err(wrong.into());
     }
     let found = ObjectName::new(namespace, bare);
     let (pair, authorities) = match (draft.store.secrets.find(&found), draft.store.opaque.find(&found)) {
         (Some(tls), _) => (Some((tls.chain.clone(), tls.key.clone())), tls.authorities.clone()),
         (None, Some(opaque)) => (opaque.pair.clone(), opaque.authorities.clone()),
-        (None, None) => return Err(format!("secret/{found} is not there")),
+        (None, None) => return Err(Lack::missing(format!("secret/{found} is not there"))),
     };
     let wrong = |error: pem::PemError| format!("secret/{found}: {error}");
     let authorities = authorities.map(|text| pem::authorities(text.expose()).map_err(wrong)).transpose()?;
@@ -235,15 +237,15 @@ fn sealed(draft: &Draft<'_>, name: &ObjectName, secret: &str, origin: &Origin) -
 }
 
 /// The lines of a Secret. Whoever was struck off may not pass, so what it held before is not good for longer.
-fn users(draft: &Draft<'_>, name: &ObjectName, asked: &BasicAsk) -> Result<Secret, String> {
+fn users(draft: &Draft<'_>, name: &ObjectName, asked: &BasicAsk) -> Result<Secret, Lack> {
     let object = draft.origin::<OpaqueSecret>(name).object;
     if let Some(secret) = draft.store.opaque.find(name) {
         let users = if asked.is_map { &secret.map } else { &secret.users };
-        return users.clone().map_err(|wrong| format!("{object} {wrong}"));
+        return users.clone().map_err(|wrong| format!("{object} {wrong}").into());
     }
     // One of our own type says the same.
     match draft.store.users.find(name).filter(|_| !asked.is_map) {
-        Some(secret) => secret.users.clone().map_err(|wrong| format!("{object} {wrong}")),
-        None => Err(format!("{object} is not there as a Secret of type Opaque")),
+        Some(secret) => secret.users.clone().map_err(|wrong| format!("{object} {wrong}").into()),
+        None => Err(Lack::missing(format!("{object} is not there as a Secret of type Opaque"))),
     }
 }

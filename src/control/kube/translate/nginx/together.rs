@@ -123,7 +123,7 @@ impl Together {
                 Some(Canary { pool, header, cookie, permille })
             }
             Err(wrong) => {
-                draft.problem(&beside.origin, format!("is a canary, but {wrong}; there is none"));
+                draft.problem_of(wrong.cause, &beside.origin, format!("is a canary, but {wrong}; there is none"));
                 None
             }
         }
