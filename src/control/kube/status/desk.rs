@@ -124,10 +124,16 @@ fn usual_name(spec: &ClusterSpec) -> String {
         && !services.take_unclassed
         && namespaces.is_empty();
     if is_usual {
-        return "sluice".to_owned();
+        // Names that can be written into a Role beforehand.
+        return if spec.ingress_nginx { "sluice-nginx" } else { "sluice" }.to_owned();
     }
-    let unclassed = if services.take_unclassed { "unclassed" } else { "" };
-    let number = fingerprint([&services.class, unclassed, &ingress.class, &namespaces.join(",")]);
+    let others = match (services.take_unclassed, spec.ingress_nginx) {
+        (false, false) => "",
+        (true, false) => "unclassed",
+        (false, true) => "nginx",
+        (true, true) => "unclassed,nginx",
+    };
+    let number = fingerprint([&services.class, others, &ingress.class, &namespaces.join(",")]);
     format!("sluice-{:08x}", number as u32)
 }
 

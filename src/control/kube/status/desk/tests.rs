@@ -49,11 +49,17 @@ fn sluices_that_write_other_objects_have_another_lease() {
     let turned = ClusterSpec { namespaces: vec!["a".to_owned(), "b".to_owned()], ..some.clone() };
     let mut unclassed = from_outside();
     unclassed.services.take_unclassed = true;
-    let places = [&from_outside(), &other, &some, &unclassed].map(place_of);
+    let nginx = ClusterSpec { ingress_nginx: true, ..from_outside() };
+    let some_nginx = ClusterSpec { ingress_nginx: true, ..some.clone() };
+    let unclassed_nginx = ClusterSpec { ingress_nginx: true, ..unclassed.clone() };
+    let all = [&from_outside(), &other, &some, &unclassed, &nginx, &some_nginx, &unclassed_nginx];
+    let places = all.map(place_of);
     for (at, place) in places.iter().enumerate() {
         assert!(places.iter().skip(at + 1).all(|later| later != place), "{places:?}");
     }
     assert_eq!(place_of(&some), place_of(&turned));
+    // These two are named in deploy/kubernetes/rights.yaml.
+    assert_eq!([place_of(&from_outside()), place_of(&nginx)], ["kube-system/sluice", "kube-system/sluice-nginx"]);
 }
 
 #[tokio::test(start_paused = true)]
