@@ -19,7 +19,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot, live: &Live) -> Result
     let mut active = Family::gauge("sluice_listener_connections_active", "Connections open now.");
     let mut refused = Family::counter(
         "sluice_listener_refused_total",
-        "Connections closed before anything was read from them, by reason.",
+        "Connections closed before anything but a PROXY protocol header was read, by reason.",
     );
     let mut ended = Family::counter("sluice_connections_ended_total", "Connections that ended, by how.");
     let mut bytes = Family::counter(
