@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::control::kube::objects::endpoints::EndpointSlice;
 use crate::control::kube::objects::ingress::{Ingress, IngressClass};
 use crate::control::kube::objects::node::Node;
+use crate::control::kube::objects::opaque::OpaqueSecret;
 use crate::control::kube::objects::secret::TlsSecret;
 use crate::control::kube::objects::service::Service;
 use crate::control::kube::objects::users::UserSecret;
@@ -81,7 +82,8 @@ impl Regarding {
             "service" => Self::of::<Service>(name, &store.services),
             "ingress" => Self::of::<Ingress>(name, &store.ingresses),
             "secret" => Self::of::<TlsSecret>(name.clone(), &store.secrets)
-                .or_else(|| Self::of::<UserSecret>(name, &store.users)),
+                .or_else(|| Self::of::<UserSecret>(name.clone(), &store.users))
+                .or_else(|| Self::of::<OpaqueSecret>(name, &store.opaque)),
             "endpointslice" => Self::of::<EndpointSlice>(name, &store.slices),
             "node" => Self::of::<Node>(name, &store.nodes),
             "ingressclass" => Self::of::<IngressClass>(name, &store.classes),

@@ -12,6 +12,7 @@ fn store() -> Store {
     store.apply(Change::Apply(Object::Ingress(Seen::read(&meta("web")).0)));
     let odd = json!({"metadata": {"namespace": "a", "name": "odd"}, "spec": 7});
     store.apply(Change::Apply(Object::Ingress(Seen::read(&odd).0)));
+    store.apply(Change::Apply(Object::Opaque(Seen::read(&meta("users")).0)));
     let node = json!({"metadata": {"name": "pi-1", "uid": "uid-pi-1"}});
     store.apply(Change::Apply(Object::Node(Seen::read(&node).0)));
     store
@@ -49,6 +50,15 @@ fn an_object_without_a_namespace_or_that_cannot_be_read_has_events_too() {
     );
     let odd = notice("ingress/a/odd", "does not have the form of its kind").body(&json!(""), "");
     assert_eq!(odd["regarding"].get("uid"), None);
+}
+
+#[test]
+fn a_secret_of_ingress_nginx_has_events_as_any_other() {
+    let body = notice("secret/a/users", "is wrong").body(&json!(""), "");
+    assert_eq!(
+        body["regarding"],
+        json!({"apiVersion": "v1", "kind": "Secret", "namespace": "a", "name": "users", "uid": "uid-users"})
+    );
 }
 
 #[test]
