@@ -11,9 +11,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::Transport;
 use crate::net::socket::Presence;
 
-/// What an HTTP/2 client says first (RFC 9113 §3.4).
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
 /// A stream, and what was read of it.
 #[derive(Debug)]
 pub(super) struct Begun<S> {
