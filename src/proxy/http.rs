@@ -5,11 +5,10 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
@@ -18,10 +17,8 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
 use super::outcome::of_http;
@@ -29,10 +26,7 @@ use super::{Connection, Worker};
 use crate::model::outcome::Outcome;
 use crate::model::tls::Names;
 use crate::net::h2_frames::PREFACE;
-use crate::net::late::Late;
 use crate::net::proxy_protocol;
-use crate::net::socket::{self, Presence};
-use crate::net::unacknowledged::unacknowledged;
 use aside::Aside;
 use begun::Begun;
 use body::ResponseBody;
@@ -69,6 +63,7 @@ mod rest;
 mod rewind;
 mod session;
 mod streams;
+mod transport;
 mod trunks;
 mod tunnel;
 mod upload;
@@ -77,6 +72,7 @@ mod watched;
 
 pub(super) use clients::Clients;
 pub(super) use filter::Mirrors;
+pub(super) use transport::Transport;
 
 /// The largest head of a request, in bytes; more is answered with 431. So are more than hyper's 100 fields: naming that
 /// number here would cost it a filled array a request.
@@ -125,102 +121,6 @@ pub(super) struct Tls {
     pub(super) common_name: Option<Box<str>>,
     /// What else of it backends may be told.
     pub(super) told: Option<proxy_protocol::Tls>,
-}
-
-/// A connection to a client, in the clear or in TLS.
-pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
-    /// Makes the coming close a reset.
-    fn abort_on_close(&self);
-    /// What became of the client, whether or not it is being read from.
-    fn presence(&self) -> Presence;
-    /// The address that the client connected to. A system call.
-    fn local(&self) -> Option<SocketAddr>;
-
-    /// Bytes that were written and that the client has not acknowledged; `None` where nobody knows. A system call.
-    fn unacknowledged(&self) -> Option<usize> {
-        None
-    }
-
-    /// Lets only so much wait in the kernel. A system call.
-    fn bound_unsent(&self) {}
-
-    /// Ready when there may be something to read, an end or an error. Says so always where nobody knows.
-    fn poll_readable(&self, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Ready(())
-    }
-
-    /// Whether what is written is what goes on the wire.
-    fn is_bare(&self) -> bool {
-        false
-    }
-
-    /// The socket, where it is bare.
-    fn bare(&mut self) -> Option<&TcpStream> {
-        None
-    }
-}
-
-impl Transport for Late {
-    fn abort_on_close(&self) {
-        self.socket().iter().for_each(socket::abort_on_close);
-    }
-
-    fn presence(&self) -> Presence {
-        self.socket().map_or(Presence::Gone, |socket| socket::presence(&socket))
-    }
-
-    fn local(&self) -> Option<SocketAddr> {
-        self.local_addr().ok()
-    }
-
-    fn unacknowledged(&self) -> Option<usize> {
-        unacknowledged(&self.socket().ok()?)
-    }
-
-    fn is_bare(&self) -> bool {
-        true
-    }
-
-    fn bare(&mut self) -> Option<&TcpStream> {
-        self.watched().ok().map(|stream| &*stream)
-    }
-
-    fn bound_unsent(&self) {
-        self.socket().iter().for_each(socket::bound_unsent);
-    }
-
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        Self::poll_readable(self, cx)
-    }
-}
-
-/// In a box, since it is large and handed on.
-impl Transport for Box<TlsStream<TcpStream>> {
-    fn abort_on_close(&self) {
-        socket::abort_on_close(self.get_ref().0);
-    }
-
-    fn presence(&self) -> Presence {
-        socket::presence(self.get_ref().0)
-    }
-
-    fn local(&self) -> Option<SocketAddr> {
-        self.get_ref().0.local_addr().ok()
-    }
-
-    fn unacknowledged(&self) -> Option<usize> {
-        unacknowledged(self.get_ref().0)
-    }
-
-    fn bound_unsent(&self) {
-        socket::bound_unsent(self.get_ref().0);
-    }
-
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let (socket, tls) = self.get_ref();
-        // It may hold what came behind the handshake, and more.
-        if tls.wants_read() { socket.poll_read_ready(cx).map(drop) } else { Poll::Ready(()) }
-    }
 }
 
 /// Serves one connection of an HTTP listener to its end.

@@ -1,13 +1,15 @@
 //! A client's patience and ours, on a clock that stands still until told.
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::server::TlsStream;
 
 use super::*;
 use crate::drain;
@@ -15,6 +17,8 @@ use crate::model::intent::ListenerKey;
 use crate::model::live::listener::Admitted;
 use crate::model::live::{ListenerState, Live};
 use crate::model::snapshot::Snapshots;
+use crate::net::late::Late;
+use crate::net::socket::Presence;
 use crate::proxy::Scarce;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
