@@ -3,8 +3,6 @@
 //! Theory: who connects to ask says so at once, and an answer fits into the socket's buffer. A connection for one request
 //! that is read and answered without a wait costs no `epoll_ctl`, neither to watch it nor to let it go, no record in the
 //! runtime and no wake-ups. The first call that finds nothing has it watched, and from then on it is as any other.
-//!
-//! Short slices are sent as one piece: a call with several slices costs the kernel more than copying them here.
 #![allow(unsafe_code, reason = "reading into room that holds nothing yet")]
 
 use std::io::{self, IoSlice};
@@ -18,8 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::coop::poll_proceed;
 
-/// Slices of no more than this in all are sent as one, in bytes.
-const SHORT: usize = 2048;
+use slices::{SHORT, gathered};
+
+mod slices;
 
 /// A connection.
 #[derive(Debug)]
@@ -143,20 +142,6 @@ fn receive(socket: BorrowedFd<'_>, into: &mut ReadBuf<'_>) -> io::Result<()> {
 /// Sends what the socket takes of these slices in one call.
 fn send_slices(socket: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     Ok(sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?)
-}
-
-/// The slices as one piece in `room`, where that is worth it and they fit.
-fn gathered<'r>(slices: &[IoSlice<'_>], room: &'r mut [u8]) -> Option<&'r [u8]> {
-    if slices.len() < 2 || slices.iter().map(|slice| slice.len()).sum::<usize>() > room.len() {
-        return None;
-    }
-    let mut length = 0;
-    for slice in slices {
-        let end = length + slice.len();
-        room.get_mut(length..end)?.copy_from_slice(slice);
-        length = end;
-    }
-    room.get(..length)
 }
 
 impl AsyncRead for Late {
