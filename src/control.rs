@@ -49,6 +49,7 @@ pub mod pem;
 mod private;
 mod problems;
 mod roots;
+mod round;
 mod time;
 mod trust;
 mod unopened;
@@ -58,8 +59,6 @@ mod validity;
 /// How long the first publication waits for a cluster that is not heard or a name that is not answered: the file's own
 /// listeners must not stay down because an API server or DNS is away.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The longest until it is looked again whether a certificate has ended: the clock may have been set meanwhile.
-const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(3600);
 /// Events that may wait for the loop; sources that are quicker wait for it.
 const WAITING: usize = 256;
 
@@ -379,42 +378,6 @@ impl Control {
         let problems = self.live.control.problems().borrow().clone();
         if let Some(intent) = &self.last {
             self.members.iter_mut().for_each(|member| member.is_served(intent, &lost, &problems));
-        }
-    }
-
-    /// Takes out of the intent what time has taken away, and notes when to look again.
-    fn age(&mut self, intent: &mut Intent) -> Vec<Problem> {
-        let now = i64::try_from(clock::now_ms() / 1000).unwrap_or(i64::MAX);
-        let found = validity::look(intent, now);
-        let wait = |next: i64| Duration::from_secs(u64::try_from(next.saturating_sub(now)).unwrap_or(0));
-        self.ages = found.next.map(|next| Instant::now() + wait(next).min(LOOK_AT_THE_CLOCK));
-        found.problems
-    }
-
-    fn report(&self, told: Vec<Problem>) {
-        let of_members = self.members.iter().flat_map(|member| &member.problems);
-        let outages = self.members.iter().filter_map(Member::outage);
-        let keeping = self.members.iter().filter_map(Member::keeping_problem);
-        let all = self
-            .file_problems
-            .iter()
-            .chain(of_members)
-            .chain(&self.compile_problems)
-            .chain(self.unopened.problems())
-            .cloned()
-            .chain(told)
-            .chain(outages)
-            .chain(keeping);
-        let now = problems::in_order(all.collect());
-        let before = self.live.control.problems().borrow().clone();
-        if self.live.control.set_problems(now.clone()) {
-            let (new, gone) = problems::difference(&before, &now);
-            for problem in new {
-                tracing::warn!("{problem}");
-            }
-            for problem in gone {
-                tracing::info!("no longer a problem: {problem}");
-            }
         }
     }
 }
