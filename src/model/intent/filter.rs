@@ -3,17 +3,21 @@
 //! One form for all who show it: `render` and the API print what `Serialize` makes of it. Secrets show as `hidden`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
 use super::{PoolName, Rate, SourceRules};
 use crate::model::host::Host;
 use crate::model::secret::Secret;
+
+mod edits;
+mod redirect;
+
+pub use edits::{Coding, Compress, ErrorPage, FieldEdits, Hsts, Renames};
+pub use redirect::{PathEdit, Redirect, Scheme};
 
 /// All filters of one route. Each is there or not; the order they act in is fixed, see `proxy/http/filter.rs`.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq, Serialize)]
@@ -185,262 +189,6 @@ pub struct Mirror {
     pub max_body: u64,
 }
 
-/// Another path.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PathEdit {
-    /// This one, whatever was asked for; the query stays.
-    Whole(Arc<str>),
-    /// In place of the route's own prefix; what follows it stays. `/` takes it away.
-    Prefix(Arc<str>),
-    /// Where the expression is found first, this instead; `$1` to `$9` and `${name}` stand for its groups.
-    Regex {
-        /// The expression.
-        find: Arc<str>,
-        /// What is put there.
-        put: Arc<str>,
-    },
-}
-
-/// Where clients are sent instead of to a backend. What is not said stays as it was asked; so does the query.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
-pub struct Redirect {
-    /// By which scheme.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scheme: Option<Scheme>,
-    /// To which host.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub host: Option<Host>,
-    /// To which port; if scheme or host are said and this is not, the usual one of the scheme.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// To which path.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<PathEdit>,
-    /// To this very address, in place of all above: `{scheme}`, `{host}` and `{uri}` (path and query) stand for those of
-    /// the request. It begins with a scheme or `/`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub to: Option<Arc<str>>,
-    /// The status: 301, 302, 303, 307 or 308.
-    pub code: u16,
-    /// Where those go who came over https already, as a trusted proxy says, if it leads there alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pool: Option<PoolName>,
-}
-
-impl Redirect {
-    /// Whether one who asked for this host over https would be sent to where he is. The port does not tell: that of a
-    /// proxy in front is not known here.
-    pub fn is_met(&self, host: Option<&str>) -> bool {
-        let same_host = self.host.as_ref().is_none_or(|to| Some(to.as_str()) == host);
-        self.scheme == Some(Scheme::Https) && self.path.is_none() && self.to.is_none() && same_host
-    }
-}
-
-impl Default for Redirect {
-    /// To the same place, for good.
-    fn default() -> Self {
-        Self { scheme: None, host: None, port: None, path: None, to: None, code: 308, pool: None }
-    }
-}
-
-impl fmt::Display for Redirect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scheme, host, port, path, to, code, pool } = self;
-        write!(f, "redirect {code}")?;
-        if let Some(scheme) = scheme {
-            write!(f, " scheme {scheme}")?;
-        }
-        if let Some(host) = host {
-            write!(f, " host {host}")?;
-        }
-        if let Some(port) = port {
-            write!(f, " port {port}")?;
-        }
-        match path {
-            None => {}
-            Some(PathEdit::Whole(path)) => write!(f, " path = {path}")?,
-            Some(PathEdit::Prefix(path)) => write!(f, " path {path}")?,
-            Some(PathEdit::Regex { find, put }) => write!(f, " path ~ {find} {put}")?,
-        }
-        if let Some(to) = to {
-            write!(f, " to {to}")?;
-        }
-        pool.iter().try_for_each(|pool| write!(f, " or pool {pool}"))
-    }
-}
-
-/// A scheme of the web.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scheme {
-    /// In the clear.
-    Http,
-    /// In TLS.
-    Https,
-}
-
-impl Scheme {
-    /// The port that need not be named.
-    pub fn port(self) -> u16 {
-        match self {
-            Self::Http => 80,
-            Self::Https => 443,
-        }
-    }
-}
-
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        })
-    }
-}
-
-/// Changes to the fields of a message: first those removed, then those set, then those added.
-#[derive(Clone, Debug, Default, Eq, Hash, PartialEq, Serialize)]
-pub struct FieldEdits {
-    /// Names, lower-case.
-    pub remove: Vec<Arc<str>>,
-    /// Instead of whatever is there.
-    #[serde(serialize_with = "fields")]
-    pub set: Vec<(Arc<str>, Arc<str>)>,
-    /// Beside whatever is there.
-    #[serde(serialize_with = "fields")]
-    pub add: Vec<(Arc<str>, Arc<str>)>,
-}
-
-impl Compress {
-    /// The codings that are offered where none are named: what costs least for what it saves comes first.
-    pub fn usual_codings() -> Vec<Coding> {
-        vec![Coding::Zstd, Coding::Br, Coding::Gzip]
-    }
-
-    /// The media types that are compressed where none are named: text, and what is written as text.
-    pub fn usual_types() -> Vec<Arc<str>> {
-        let types = [
-            "text/*",
-            "application/javascript",
-            "application/json",
-            "application/ld+json",
-            "application/manifest+json",
-            "application/wasm",
-            "application/xhtml+xml",
-            "application/xml",
-            "image/svg+xml",
-        ];
-        types.map(Arc::from).to_vec()
-    }
-
-    /// Bodies below this are not worth a coding where no size is named, in bytes: they fit into one segment as they
-    /// are.
-    pub const USUAL_MIN_SIZE: u64 = 1024;
-}
-
-impl Coding {
-    /// Its name in `Accept-Encoding` and `Content-Encoding`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Gzip => "gzip",
-            Self::Br => "br",
-            Self::Zstd => "zstd",
-        }
-    }
-}
-
-impl FieldEdits {
-    /// Whether nothing changes.
-    pub fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
-    }
-}
-
-/// What backends say of places, and what clients are told in its stead: (what is there, what is put there). Each is
-/// looked for once, the first that fits is taken.
-#[derive(Clone, Debug, Default, Eq, Hash, PartialEq, Serialize)]
-pub struct Renames {
-    /// The beginning of a `Location`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub location: Option<(Arc<str>, Arc<str>)>,
-    /// The whole `Domain` of a cookie, whatever its case and a dot before it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cookie_domain: Option<(Arc<str>, Arc<str>)>,
-    /// The beginning of the `Path` of a cookie.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cookie_path: Option<(Arc<str>, Arc<str>)>,
-}
-
-impl Renames {
-    /// Whether nothing changes.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// What browsers are told about https.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
-pub struct Hsts {
-    /// For how long.
-    #[serde(serialize_with = "seconds")]
-    pub max_age: Duration,
-    /// Whether it is for all below the host too.
-    pub subdomains: bool,
-    /// Whether browsers may ship with it.
-    pub preload: bool,
-}
-
-impl fmt::Display for Hsts {
-    /// The value of `Strict-Transport-Security` (RFC 6797 §6.1).
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { max_age, subdomains, preload } = self;
-        write!(f, "max-age={}", max_age.as_secs())?;
-        if *subdomains {
-            f.write_str("; includeSubDomains")?;
-        }
-        if *preload {
-            f.write_str("; preload")?;
-        }
-        Ok(())
-    }
-}
-
-/// How answers are compressed.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
-pub struct Compress {
-    /// Codings that are offered; of those that the client likes equally the first is taken.
-    pub codings: Vec<Coding>,
-    /// Media types that are compressed, like `text/html` or `text/*`.
-    pub types: Vec<Arc<str>>,
-    /// Bodies known to be smaller than this, in bytes, stay as they are.
-    pub min_size: u64,
-}
-
-/// A coding of bodies (RFC 9110 §8.4.1).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Coding {
-    /// RFC 1952.
-    Gzip,
-    /// RFC 7932.
-    Br,
-    /// RFC 8878.
-    Zstd,
-}
-
-/// A body of our own.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
-pub struct ErrorPage {
-    /// Its media type.
-    pub content_type: Arc<str>,
-    /// The body.
-    #[serde(serialize_with = "length")]
-    pub body: Bytes,
-    /// Whether it also stands in place of what backends answer with this status.
-    pub backends: bool,
-}
-
 fn is_open(sources: &SourceRules) -> bool {
     *sources == SourceRules::default()
 }
@@ -462,21 +210,6 @@ fn rate<S: Serializer>(rate: &Rate, to: S) -> Result<S::Ok, S::Error> {
 
 fn seconds<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64(time.as_secs_f64())
-}
-
-/// Fields as they are, but for the values of those that by their name are there to be believed.
-fn fields<S: Serializer>(fields: &[(Arc<str>, Arc<str>)], to: S) -> Result<S::Ok, S::Error> {
-    const TELLING: [&str; 7] = ["auth", "cookie", "key", "pass", "secret", "session", "token"];
-    let is_secret = |name: &str| TELLING.iter().any(|part| name.contains(part));
-    let shown = |(name, value): &'_ (Arc<str>, Arc<str>)| match is_secret(name) {
-        true => (Arc::clone(name), Arc::from("hidden")),
-        false => (Arc::clone(name), Arc::clone(value)),
-    };
-    to.collect_seq(fields.iter().map(shown))
-}
-
-fn length<S: Serializer>(body: &Bytes, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(&format_args!("{} bytes", body.len()))
 }
 
 #[cfg(test)]
