@@ -2,7 +2,8 @@
 //!
 //! The proxy tries again and again and writes what it finds into Live; nobody wakes the loop for it, which looks now and
 //! then. An address that is not of this host is the mistake most often made with `services.addresses`, and its owner
-//! looks at the Service, not at our log.
+//! looks at the Service, not at our log. Opens no socket and must not know what one is: it compares what was asked with
+//! what Live says.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! The writer of a cluster's statuses and Events, and how the loop speaks to it.
 //!
-//! The loop tells; nothing of what is done with it ever keeps the loop waiting. What was told last is what counts.
+//! The loop tells; nothing of what is done with it ever keeps the loop waiting. What was told last is what counts. Must
+//! not know what an object is to show or why it is not served: that is made in `translate` and `notice`.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

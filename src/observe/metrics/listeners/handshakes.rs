@@ -7,6 +7,7 @@ use crate::model::live::listener::Handshake;
 use crate::model::snapshot::Snapshot;
 use crate::observe::metrics::family::Family;
 
+/// The family of a scrape: each way in which a handshake may end well, of all addresses of a listener together.
 pub(super) fn family(snapshot: &Snapshot) -> Family {
     let mut by_name: BTreeMap<&str, Vec<&ListenerState>> = BTreeMap::new();
     for plan in snapshot.listeners.values().filter(|plan| plan.tls.is_some()) {

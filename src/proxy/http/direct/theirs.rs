@@ -1,4 +1,5 @@
-//! The body of a backend's answer: as it is read, or within the kernel past us, where it may be siphoned.
+//! The body of a backend's answer: as it is read, or within the kernel past us, where it may be siphoned. Must not know
+//! what its head said but for how it ends (`reply`), nor what is done with it on the way to the client.
 
 use std::cell::RefCell;
 use std::io;

@@ -44,6 +44,7 @@ pub(super) enum Server {
     Host(Option<Arc<str>>),
 }
 
+/// Reads all annotations of this room; what has to be looked up is asked for in `asks`.
 pub(super) fn read(said: &mut Said<'_>, asks: &mut Asks) {
     sources(said, asks);
     limits(said, asks);

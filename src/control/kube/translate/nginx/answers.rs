@@ -15,6 +15,7 @@ const HEADERS: &str = "DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Si
     Authorization";
 const MAX_AGE: u32 = 1_728_000;
 
+/// Reads all annotations of this room into the wishes in `asks`.
 pub(super) fn read(said: &mut Said<'_>, asks: &mut Asks) {
     cors(said, asks);
     let renames = &mut asks.wishes.base.renames;

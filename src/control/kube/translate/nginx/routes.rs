@@ -30,6 +30,7 @@ pub(super) struct MirrorAsk {
     pub(super) max_body: u64,
 }
 
+/// Reads all annotations of this room; the canary and the mirror, which have to be looked up, are asked for in `asks`.
 pub(super) fn read(said: &mut Said<'_>, asks: &mut Asks) {
     // One that cannot be had is refused, and keeps the paths that it meant.
     asks.is_regex = said.is_true("use-regex") || said.text("rewrite-target").is_some();
