@@ -2,9 +2,9 @@
 //!
 //! The order is fixed, as the cheapest refusal comes first and nobody who may not pass costs a backend anything: source
 //! ranges, rate, body size, CORS preflight, basic auth, forward auth, canary; then the request is made for the backend,
-//! its path, host and fields are edited, its body is bounded, and the mirror hears it; of the answer the places it names,
-//! the error page, fields, HSTS, CORS and, last, the compression. Answers that are made here are edited like those of
-//! backends. A route without filters never comes here.
+//! its path, host and fields are edited, its body is bounded, and the mirror hears it; of the answer the places it
+//! names, the error page, fields, HSTS, CORS and, last, the compression. Answers that are made here are edited like
+//! those of backends. A route without filters never comes here.
 //!
 //! Each step is a room of its own, called from this file alone.
 

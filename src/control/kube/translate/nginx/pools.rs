@@ -27,7 +27,8 @@ pub(super) struct SpeechAsk {
     pub(super) name: Option<Arc<str>>,
 }
 
-/// Reads all annotations of this room; what is spoken to backends is asked for in `asks`, as its Secret has to be looked up.
+/// Reads all annotations of this room; what is spoken to backends is asked for in `asks`, as its Secret has to be
+/// looked up.
 pub(super) fn read(said: &mut Said<'_>, asks: &mut Asks) {
     balance(said, asks);
     sticky(said, asks);
