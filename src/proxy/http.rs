@@ -142,6 +142,7 @@ pub(super) async fn serve<S: Transport>(worker: Rc<Worker>, connection: Connecti
         }
         End::Silent(outcome) => outcome,
     };
+    session.worker.thrift.let_go();
     connection.admitted.end(outcome);
 }
 
@@ -172,14 +173,15 @@ async fn serve_h1<S: Transport>(session: &Rc<Session>, stream: S) -> End {
     let end = drive(session, &mut serving, patience, steps).await;
     let left = || serving.into_stream().map(|(read, watched)| (read, watched.read(), watched.stream));
     match &end {
-        End::Served(Err(_)) => match left() {
-            Some(left) if left.0.starts_with(PREFACE) => {
+        End::Served(Err(error)) => match left() {
+            // HTTP/1.0 ends a body with the connection: only a reset tells a broken one from a whole one.
+            Some((_, _, stream)) if session.outcome.get() == Outcome::BackendBroke => stream.abort_on_close(),
+            // Nothing else may be answered in the middle of an answer, whatever the client said behind its request.
+            Some(left) if error.is_parse() && left.0.starts_with(PREFACE) => {
                 if let Some(end) = Box::pin(prior_knowledge(session, left)).await {
                     return end;
                 }
             }
-            // HTTP/1.0 ends a body with the connection: only a reset tells a broken one from a whole one.
-            Some((_, _, stream)) if session.outcome.get() == Outcome::BackendBroke => stream.abort_on_close(),
             _ => {}
         },
         End::Silent(Outcome::SlowHead) => {

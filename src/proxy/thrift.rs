@@ -1,9 +1,9 @@
-//! What connections let go of when they rest is given back to the kernel.
+//! What connections let go of when they rest or end is given back to the kernel.
 //!
 //! The allocator keeps pages that stand empty, and looks them through only while it is asked for memory. After a burst of
 //! clients nobody asks, and a resting connection would cost twice what it holds. So some time after one has gone to rest
-//! the control runtime has it look, for all threads: giving back 14 MB takes 2 ms and more, for which no data thread
-//! should stand still. While nobody goes to rest nothing is done.
+//! or ended the control runtime has it look, for all threads: giving back 14 MB takes 2 ms and more, for which no data
+//! thread should stand still. While nobody does nothing is done.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +22,8 @@ const PAUSE: Duration = Duration::from_millis(1100);
 pub(super) struct Thrift(Arc<Notify>);
 
 impl Thrift {
-    /// A connection went to rest.
-    pub(super) fn rested(&self) {
+    /// A connection went to rest, or ended.
+    pub(super) fn let_go(&self) {
         self.0.notify_one();
     }
 
@@ -57,7 +57,7 @@ mod tests {
         let mut tidy = pin!(tidy);
         for rest in rests {
             let _ = timeout((begin + Duration::from_millis(*rest)).duration_since(Instant::now()), &mut tidy).await;
-            thrift.rested();
+            thrift.let_go();
         }
         let _ = timeout(Duration::from_secs(3600), &mut tidy).await;
         given.take()

@@ -63,10 +63,12 @@ impl Fields {
         found
     }
 
-    /// Whether the client says, in so many words, that it asks nothing more on its connection.
+    /// Whether the client says, in so many words and no others, that it asks nothing more on its connection.
     pub(super) fn says_close(&self, headers: &HeaderMap) -> bool {
+        let mut said = headers.get_all(header::CONNECTION).iter();
         self.connection
-            && headers.get(header::CONNECTION).is_some_and(|said| said.as_bytes().eq_ignore_ascii_case(b"close"))
+            && said.next().is_some_and(|said| said.as_bytes().eq_ignore_ascii_case(b"close"))
+            && said.next().is_none()
     }
 
     /// To which protocol the client asks to switch, by both fields that it takes (RFC 9110 §7.8). Only one protocol in

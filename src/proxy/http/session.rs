@@ -334,7 +334,7 @@ impl Session {
     /// Lets go of what only spared the next request an allocation.
     pub(super) fn rest(&self) {
         drop((self.buffer.take(), self.alarm.take(), self.uploading.take()));
-        self.worker.thrift.rested();
+        self.worker.thrift.let_go();
     }
 
     /// Keeps a timer for the next request.

@@ -2,7 +2,8 @@
 //!
 //! What counts is what is resident, the number that the kernel's own killer goes by. It is looked at four times a
 //! second on the control runtime; a data thread reads one flag. The flag rises at 92 % and falls below 88 %, so that it
-//! does not flap around one value.
+//! does not flap around one value. While it is up the allocator is asked to give back what stands empty: those that are
+//! refused ask it for nothing, and it would keep the memory of who has long left.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::net::memory::resident;
+use crate::net::memory::{give_back, resident};
 
 /// How often memory is looked at.
 const EVERY: Duration = Duration::from_millis(250);
@@ -31,8 +32,15 @@ impl Memory {
 
     /// Watches over a limit in bytes; never returns. Without one nothing is looked at.
     pub(in crate::proxy) async fn watch(self, limit: Option<u64>) {
+        self.watch_by(limit, resident, give_back).await;
+    }
+
+    async fn watch_by(self, limit: Option<u64>, resident: impl Fn() -> Option<u64>, give_back: impl Fn()) {
         let Some(limit) = limit else { return std::future::pending().await };
         loop {
+            if self.is_short() {
+                give_back();
+            }
             let Some(now) = resident() else {
                 warn!("process.memory_limit has no effect: /proc/self/status does not say how much memory is resident");
                 return std::future::pending().await;
@@ -64,6 +72,8 @@ fn is_short(was: bool, resident: u64, limit: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
@@ -74,6 +84,18 @@ mod tests {
             memory.is_short()
         };
         assert_eq!([919, 920, 900, 880, 879, 919].map(after), [false, true, true, true, false, false]);
+    }
+
+    /// Who left let go of it, and nobody is let in who would have the allocator look.
+    #[tokio::test(start_paused = true)]
+    async fn what_stands_empty_is_given_back_while_it_is_short() {
+        let (memory, taken) = (Memory::default(), Cell::new(95));
+        let watch = memory.clone().watch_by(Some(100), || Some(taken.get()), || taken.set(50));
+        assert!(tokio::time::timeout(EVERY / 2, watch).await.is_err());
+        assert!(memory.is_short());
+        let watch = memory.clone().watch_by(Some(100), || Some(taken.get()), || taken.set(50));
+        assert!(tokio::time::timeout(EVERY / 2, watch).await.is_err());
+        assert!(!memory.is_short());
     }
 
     #[tokio::test(start_paused = true)]
