@@ -2,7 +2,9 @@
 //!
 //! Theory: who connects to ask says so at once, and an answer fits into the socket's buffer. A connection for one request
 //! that is read and answered without a wait costs no `epoll_ctl`, neither to watch it nor to let it go, no record in the
-//! runtime and no wake-ups. The first call that finds nothing has it watched, and from then on it is as any other.
+//! runtime and no wake-ups. The first call that finds nothing has it watched, and from then on it is read as any other.
+//! Of one that is watched since a moment ago the runtime does not know yet that it takes bytes, so writes still go to the
+//! socket until it takes none.
 #![allow(unsafe_code, reason = "reading into room that holds nothing yet")]
 
 use std::io::{self, IoSlice};
@@ -22,7 +24,11 @@ mod slices;
 
 /// A connection.
 #[derive(Debug)]
-pub struct Late(At);
+pub struct Late {
+    at: At,
+    // The socket took all that was written so far.
+    takes: bool,
+}
 
 #[derive(Debug)]
 enum At {
@@ -37,14 +43,14 @@ enum At {
 impl From<TcpStream> for Late {
     /// One that is watched already.
     fn from(stream: TcpStream) -> Self {
-        Self(At::Watched(stream))
+        Self { at: At::Watched(stream), takes: false }
     }
 }
 
 impl From<std::net::TcpStream> for Late {
     /// One that is not watched yet, and does not block.
     fn from(stream: std::net::TcpStream) -> Self {
-        Self(At::Alone(stream))
+        Self { at: At::Alone(stream), takes: true }
     }
 }
 
@@ -57,12 +63,12 @@ impl Late {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn watched(&mut self) -> io::Result<&mut TcpStream> {
-        if let At::Alone(_) = self.0
-            && let At::Alone(stream) = std::mem::replace(&mut self.0, At::Lost)
+        if let At::Alone(_) = self.at
+            && let At::Alone(stream) = std::mem::replace(&mut self.at, At::Lost)
         {
-            self.0 = At::Watched(TcpStream::from_std(stream)?);
+            self.at = At::Watched(TcpStream::from_std(stream)?);
         }
-        match &mut self.0 {
+        match &mut self.at {
             At::Watched(stream) => Ok(stream),
             At::Alone(_) | At::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
@@ -74,7 +80,7 @@ impl Late {
     /// As [`watched`](Self::watched).
     pub fn into_watched(mut self) -> io::Result<TcpStream> {
         self.watched()?;
-        match self.0 {
+        match self.at {
             At::Watched(stream) => Ok(stream),
             At::Alone(_) | At::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
@@ -82,7 +88,7 @@ impl Late {
 
     /// Ready when there may be something to read, an end or an error: always, as long as nobody watches it.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match &self.0 {
+        match &self.at {
             At::Watched(stream) => stream.poll_read_ready(cx).map(drop),
             At::Alone(_) | At::Lost => Poll::Ready(()),
         }
@@ -93,11 +99,16 @@ impl Late {
     /// # Errors
     /// What `getsockname` says; `NotConnected` where it is closed.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        match &self.0 {
+        match &self.at {
             At::Alone(stream) => stream.local_addr(),
             At::Watched(stream) => stream.local_addr(),
             At::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
+    }
+
+    /// The socket, as long as writes need not wait for the runtime to say that it takes them.
+    fn taking(&self) -> Option<BorrowedFd<'_>> {
+        if self.takes { self.socket().ok() } else { None }
     }
 
     /// The socket, to be asked something of.
@@ -105,7 +116,7 @@ impl Late {
     /// # Errors
     /// `NotConnected` where it is closed.
     pub fn socket(&self) -> io::Result<BorrowedFd<'_>> {
-        match &self.0 {
+        match &self.at {
             At::Alone(stream) => Ok(stream.as_fd()),
             At::Watched(stream) => Ok(stream.as_fd()),
             At::Lost => Err(io::ErrorKind::NotConnected.into()),
@@ -113,7 +124,7 @@ impl Late {
     }
 }
 
-/// Makes a call on a socket that nobody watches; `None` when it would have to wait. Counts as a turn of the task, as
+/// Makes a call on a socket past the runtime; `None` when it would have to wait. Counts as a turn of the task, as
 /// calls on watched ones do, lest one that never waits keeps others from theirs.
 fn at_once<T>(cx: &mut Context<'_>, call: impl FnOnce() -> io::Result<T>) -> Poll<Option<io::Result<T>>> {
     let turn = ready!(poll_proceed(cx));
@@ -146,7 +157,7 @@ fn send_slices(socket: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usi
 
 impl AsyncRead for Late {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let At::Alone(stream) = &self.0
+        if let At::Alone(stream) = &self.at
             && let Some(read) = ready!(at_once(cx, || receive(stream.as_fd(), into)))
         {
             return Poll::Ready(read);
@@ -157,11 +168,12 @@ impl AsyncRead for Late {
 
 impl AsyncWrite for Late {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if let At::Alone(stream) = &self.0
-            && let Some(sent) = ready!(at_once(cx, || Ok(send(stream, bytes, SendFlags::NOSIGNAL)?)))
+        if let Some(socket) = self.taking()
+            && let Some(sent) = ready!(at_once(cx, || Ok(send(socket, bytes, SendFlags::NOSIGNAL)?)))
         {
             return Poll::Ready(sent);
         }
+        self.takes = false;
         Pin::new(self.watched()?).poll_write(cx, bytes)
     }
 
@@ -174,11 +186,12 @@ impl AsyncWrite for Late {
         if let Some(bytes) = gathered(slices, &mut room) {
             return self.poll_write(cx, bytes);
         }
-        if let At::Alone(stream) = &self.0
-            && let Some(sent) = ready!(at_once(cx, || send_slices(stream.as_fd(), slices)))
+        if let Some(socket) = self.taking()
+            && let Some(sent) = ready!(at_once(cx, || send_slices(socket, slices)))
         {
             return Poll::Ready(sent);
         }
+        self.takes = false;
         let stream = self.watched()?;
         loop {
             ready!(stream.poll_write_ready(cx))?;
@@ -198,7 +211,7 @@ impl AsyncWrite for Late {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
+        match &mut self.at {
             At::Alone(stream) => Poll::Ready(stream.shutdown(std::net::Shutdown::Write)),
             At::Watched(stream) => Pin::new(stream).poll_shutdown(cx),
             At::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),

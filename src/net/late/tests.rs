@@ -1,4 +1,4 @@
-//! Connections between two sockets.
+//! When a connection is watched, and that it reads and writes alike before and after.
 
 use std::future::poll_fn;
 use std::time::Duration;
@@ -18,7 +18,7 @@ async fn pair() -> (Late, TcpStream) {
 }
 
 fn is_watched(late: &Late) -> bool {
-    matches!(late.0, At::Watched(_))
+    matches!(late.at, At::Watched(_))
 }
 
 /// Waits until there is something to read or an end, without having it watched.
@@ -141,4 +141,22 @@ async fn it_has_no_more_turns_than_others() {
     .await;
     assert!(turns < 1000 && !is_watched(&late), "{turns}");
     timeout(Duration::from_secs(5), late.read_exact(&mut [0; 1000])).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_is_watched_since_this_turn_is_written_to_in_it() {
+    let (mut late, mut client) = pair().await;
+    let mut room = [0; 3];
+    poll_fn(|cx| {
+        let mut into = ReadBuf::new(&mut room);
+        assert!(Pin::new(&mut late).poll_read(cx, &mut into).is_pending());
+        let slices = [IoSlice::new(b"said "), IoSlice::new(b"first")];
+        assert!(matches!(Pin::new(&mut late).poll_write_vectored(cx, &slices), Poll::Ready(Ok(10))));
+        Poll::Ready(())
+    })
+    .await;
+    assert!(is_watched(&late));
+    let mut said = [0; 10];
+    client.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"said first");
 }
