@@ -39,6 +39,7 @@ mod fence;
 pub mod file;
 mod hsts;
 pub mod kube;
+mod left_over;
 mod member;
 mod merge;
 mod names;
@@ -350,7 +351,7 @@ impl Control {
         self.members.iter_mut().for_each(Member::refresh);
         let fragments = [&self.file.fragment].into_iter().chain(self.members.iter().map(|member| &member.fragment));
         let (mut intent, lost) = merge::merge(fragments);
-        fence::fence(&mut intent);
+        fence::fence(&mut intent, self.last.as_ref());
         let mut told = lost.clone();
         told.extend(self.names.fill(&mut intent, self.last.as_ref(), &mut self.tasks, &self.sender));
         told.extend(self.acme.fill(&mut intent, &mut self.tasks, &self.sender));

@@ -2,27 +2,33 @@
 //!
 //! Theory: a route table tries a host's own paths, then its wildcard's, then those of the default host. Where clusters
 //! share an address, the default backend of one would get the requests, cookies and all, that the hosts of the other
-//! have no path for. So a host whose next broader pattern is another cluster's gets a root of its own: that of its own
-//! cluster's broader pattern where there is one, else 404. Within a cluster `kube::translate` does the same between
-//! namespaces. The file is no cluster: what it serves as the default is for all, as its author wished.
+//! have no path for. So a host whose next broader pattern is another cluster's gets, as `left_over` says, what it would
+//! reach without that cluster. Within a cluster `kube::translate` does the same between namespaces. The file is no
+//! cluster: what it serves for broader patterns is for all, as its author wished.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::host::HostPattern;
-use crate::model::intent::{Action, Intent, Listener, PathMatch, Protocol, Route};
+use crate::model::intent::{Intent, Listener, Protocol, Route};
 
 use super::file::schema::SOURCE;
+use super::left_over::{is_root, left_over};
 
-/// Adds the roots that are missing where clusters share an address.
-pub(super) fn fence(intent: &mut Intent) {
-    for listener in intent.listeners.values_mut() {
-        let roots = match listener.protocol {
-            Protocol::Http | Protocol::Https => roots(listener),
+/// Adds the routes that are missing where clusters share an address. A listener that comes out as in `last` is the same
+/// Arc, so that the next comparison sees at a glance that nothing changed.
+pub(super) fn fence(intent: &mut Intent, last: Option<&Intent>) {
+    for (key, listener) in &mut intent.listeners {
+        let more = match listener.protocol {
+            Protocol::Http | Protocol::Https => missing(listener),
             Protocol::Tcp | Protocol::Udp | Protocol::TlsPassthrough => Vec::new(),
         };
-        if !roots.is_empty() {
-            Arc::make_mut(listener).routes.extend(roots);
+        if more.is_empty() {
+            continue;
+        }
+        Arc::make_mut(listener).routes.extend(more);
+        if let Some(same) = last.and_then(|last| last.listeners.get(key)).filter(|last| *last == listener) {
+            *listener = same.clone();
         }
     }
 }
@@ -31,7 +37,7 @@ fn is_of_a_cluster(route: &Route) -> bool {
     *route.origin.source != *SOURCE
 }
 
-fn roots(listener: &Listener) -> Vec<Route> {
+fn missing(listener: &Listener) -> Vec<Route> {
     let mut clusters = listener.routes.iter().filter(|route| is_of_a_cluster(route)).map(|route| &route.origin.source);
     let first = clusters.next();
     if clusters.all(|other| Some(other) == first) {
@@ -41,30 +47,25 @@ fn roots(listener: &Listener) -> Vec<Route> {
     for route in &listener.routes {
         hosts.entry(&route.host).or_default().push(route);
     }
-    // Of a host and a source, the route for all paths.
-    let is_root =
-        |route: &&&Route| matches!(&route.path, PathMatch::Prefix(path) if path.trim_end_matches('/').is_empty());
-    let known: HashMap<(&HostPattern, &str), &Route> = hosts
-        .iter()
-        .flat_map(|(host, routes)| routes.iter().filter(is_root).map(|route| ((*host, &*route.origin.source), *route)))
-        .collect();
-    let mut roots = Vec::new();
+    let mut more = Vec::new();
     for (host, routes) in &hosts {
         let Some(first) = routes.iter().find(|route| is_of_a_cluster(route)) else { continue };
         let own: BTreeSet<&str> = routes.iter().map(|route| &*route.origin.source).collect();
         let is_foreign = |route: &&Route| is_of_a_cluster(route) && !own.contains(&*route.origin.source);
-        let next = host.broader().find_map(|broader| hosts.get(&broader));
-        if routes.iter().any(|route| is_root(&route)) || !next.is_some_and(|next| next.iter().any(is_foreign)) {
+        // A pattern that is the file's alone has no fence of its own: what it leaves over goes on.
+        let is_fenced = |routes: &&Vec<&Route>| routes.iter().any(|route| is_of_a_cluster(route));
+        let next = host.broader().filter_map(|broader| hosts.get(&broader)).find(is_fenced);
+        if routes.iter().any(|route| is_root(route)) || !next.is_some_and(|next| next.iter().any(is_foreign)) {
             continue;
         }
         let source = &*first.origin.source;
-        let root = host.broader().find_map(|broader| known.get(&(&broader, source)).copied());
-        let (action, filters) =
-            root.map_or((Action::NotFound, None), |root| (root.action.clone(), root.filters.clone()));
-        let origin = root.unwrap_or(first).origin.clone();
-        roots.push(Route { host: (*host).clone(), alpn: Vec::new(), path: PathMatch::any(), action, filters, origin });
+        let is_for_it = |route: &&Route| *route.origin.source == *source || !is_of_a_cluster(route);
+        let broader = host
+            .broader()
+            .filter_map(|broader| hosts.get(&broader).map(|routes| routes.iter().copied().filter(is_for_it).collect()));
+        more.extend(left_over(host, routes, broader, &first.origin));
     }
-    roots
+    more
 }
 
 #[cfg(test)]
@@ -96,7 +97,7 @@ mod tests {
     fn added(fragments: &[Intent]) -> Vec<String> {
         let (mut intent, _) = merge(fragments);
         let before = intent.listeners.values().map(|listener| listener.routes.len()).sum();
-        fence(&mut intent);
+        fence(&mut intent, None);
         let routes = intent.listeners.values().flat_map(|listener| &listener.routes).skip(before);
         routes
             .map(|route| format!("{} {} {:?}", route.host, route.path, route.action.pool().map(|p| p.as_str())))
@@ -132,12 +133,45 @@ mod tests {
     }
 
     #[test]
+    fn the_files_default_stays_for_all() {
+        let file = asks("file", "http", &[("*", "/"), ("*", "/up")]);
+        let home = asks("home", "http", &[("a.shop.test", "/cart")]);
+        let lab = asks("lab", "http", &[("*", "/labx")]);
+        let served = ["a.shop.test / Some(\"file\")", "a.shop.test /up Some(\"file\")"];
+        assert_eq!(added(&[file, home, lab]), served);
+    }
+
+    #[test]
+    fn a_host_of_the_file_between_does_not_let_through() {
+        let file = asks("file", "http", &[("*.shop.test", "/up")]);
+        let home = asks("home", "http", &[("a.shop.test", "/cart")]);
+        let lab = asks("lab", "http", &[("*", "/")]);
+        assert_eq!(added(&[file, home, lab]), ["a.shop.test /up Some(\"file\")", "a.shop.test / None"]);
+    }
+
+    #[test]
+    fn the_other_paths_of_its_own_clusters_broader_hosts_stay_too() {
+        let home =
+            [("a.shop.test", "/cart"), ("*.shop.test", "/static"), ("*.shop.test", "/cart/x"), ("*", "/static/y")];
+        let lab = asks("lab", "http", &[("*.shop.test", "/y")]);
+        // /cart/x is below the host's own /cart, and /static/y below the wildcard's /static: neither was reached before.
+        assert_eq!(
+            added(&[asks("home", "http", &home), lab]),
+            ["a.shop.test /static Some(\"home\")", "a.shop.test / None"]
+        );
+    }
+
+    #[test]
     fn what_is_added_keeps_a_merge_of_many_the_same_twice() {
         let fragments = [asks("home", "http", &[("shop.test", "/cart")]), asks("lab", "http", &[("*", "/")])];
         let (mut intent, _) = merge(&fragments);
-        fence(&mut intent);
+        fence(&mut intent, None);
         let once = intent.clone();
-        fence(&mut intent);
+        fence(&mut intent, None);
         assert_eq!(intent, once);
+        let (mut again, _) = merge(&fragments);
+        fence(&mut again, Some(&once));
+        let is_same = |(key, listener)| Arc::ptr_eq(&once.listeners[key], listener);
+        assert!(again.listeners.iter().all(is_same), "the same Arc when nothing changed");
     }
 }

@@ -54,7 +54,7 @@ pub fn once(fragment: &Intent, clusters: &[ClusterSpec]) -> Result<Once, Vec<Str
         return Err(wrong);
     }
     let (mut intent, clashes) = merge(&fragments);
-    fence(&mut intent);
+    fence(&mut intent, None);
     let aged = validity::look(&mut intent, i64::try_from(clock::now_ms() / 1000).unwrap_or(i64::MAX)).problems;
     let live = Live::new(1);
     live.tls.trust_by(roots::of_system);

@@ -90,7 +90,7 @@ impl Doors {
             return;
         }
         for door in self.http.iter_mut().chain(&mut self.https) {
-            let more = isolate::roots(&exposed, hosts, &door.routes);
+            let more = isolate::missing(&exposed, hosts, &door.routes);
             door.routes.extend(more);
         }
     }
