@@ -1,9 +1,14 @@
 //! What clients cost in memory, measured at the binary: the bounds that docs/limits.md names.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
+
 use crate::process::Process;
-use crate::raw::{CONTINUATION, END_HEADERS, END_STREAM, HEADERS, Raw, field, get};
+use crate::raw::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Raw, WINDOW_UPDATE, field, get, request};
 use crate::support::peer::{answer, ok};
 use crate::support::tls::Client;
 use crate::support::{Peer, Reply, Wire, eventually};
@@ -123,6 +128,85 @@ async fn streams_with_their_windows_shut_are_bounded() {
     let each = settled(&process, before).await / 100;
     println!("stream whose window is shut: {each} bytes");
     assert!(each < 256 * KIB, "{each} bytes");
+}
+
+/// How many streams drip, …
+const DRIPPING: usize = 4;
+/// … and in how many pieces: more than wait for a client.
+const DROPS: usize = 8_000;
+
+/// A backend whose answers come ten bytes at a time, chunked or of a known length; each is counted when it is out.
+async fn dripping(out: Arc<AtomicUsize>) -> Peer {
+    Peer::serving(move |mut wire| {
+        let out = out.clone();
+        async move {
+            let head = wire.head().await.unwrap();
+            let path = head.first_line().split(' ').nth(1).unwrap();
+            if path == "/" || path == "/huge" {
+                let body = "x".repeat(if path == "/" { 1 } else { 16 * KIB * KIB });
+                // For as long as it takes.
+                let _ = wire.stream.write_all(&answer("200 OK", &body)).await;
+                return;
+            }
+            let (framing, drop) = match path {
+                "/sized" => ("Content-Length: 1000000", "0123456789"),
+                _ => ("Transfer-Encoding: chunked", "a\r\n0123456789\r\n"),
+            };
+            wire.send(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n")).await;
+            for _ in 0..DROPS {
+                wire.send(drop).await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            out.fetch_add(1, Relaxed);
+            std::future::pending().await
+        }
+    })
+    .await
+}
+
+/// What a stream holds whose answer comes in small pieces, all windows open, to a client that reads nothing: its socket
+/// is filled by a large answer before.
+async fn dripped(method: &str, path: &str) -> usize {
+    let out = Arc::new(AtomicUsize::new(0));
+    let peer = dripping(out.clone()).await;
+    let process = Process::start(peer.address, "warn").await;
+    let mut raw = Raw::connect(process.https, &[(4, i32::MAX as u32)]).await;
+    raw.frame(WINDOW_UPDATE, 0, 0, &(i32::MAX as u32 - 65_535).to_be_bytes()).await.unwrap();
+    raw.deafen();
+    raw.request(END_STREAM, &get("/huge")).await.unwrap();
+    settled(&process, 0).await;
+    let before = process.resident();
+    for _ in 0..DRIPPING {
+        if method == "GET" {
+            raw.request(END_STREAM, &get(path)).await.unwrap();
+        } else {
+            let stream = raw.request(0, &request(method, path)).await.unwrap();
+            raw.frame(DATA, END_STREAM, stream, b"x").await.unwrap();
+        }
+    }
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while out.load(Relaxed) < DRIPPING {
+        assert!(tokio::time::Instant::now() < deadline, "{} are out", out.load(Relaxed));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let each = settled(&process, before).await / DRIPPING;
+    println!("stream of small pieces that is not read, {method} {path}: {each} bytes");
+    each
+}
+
+/// What waits for a client holds no blocks that it was read into, only what h2 keeps for each frame.
+#[tokio::test]
+async fn small_pieces_hold_no_large_buffers() {
+    const BOUND: usize = 3 * KIB * KIB;
+    let [get, post] = ["GET", "POST"];
+    let each: [usize; 4] = tokio::join!(
+        dripped(get, "/chunked"),
+        dripped(get, "/sized"),
+        dripped(post, "/chunked"),
+        dripped(post, "/sized"),
+    )
+    .into();
+    assert!(each.iter().all(|each| *each < BOUND), "{each:?} bytes");
 }
 
 /// A hundred requests with heads as large as they may be, none of which is ever answered.

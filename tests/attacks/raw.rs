@@ -33,7 +33,7 @@ pub(crate) struct Raw {
     out: WriteHalf<TlsStream<TcpStream>>,
     frames: mpsc::UnboundedReceiver<Frame>,
     next: u32,
-    _reading: JoinSet<()>,
+    reading: JoinSet<()>,
 }
 
 impl Raw {
@@ -44,13 +44,18 @@ impl Raw {
         let (sender, frames) = mpsc::unbounded_channel();
         let mut reading = JoinSet::new();
         reading.spawn(read_all(read, sender));
-        let mut raw = Self { out, frames, next: 1, _reading: reading };
+        let mut raw = Self { out, frames, next: 1, reading };
         raw.out.write_all(PREFACE).await.unwrap();
         let settings: Vec<u8> =
             settings.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat()).collect();
         raw.frame(SETTINGS, 0, 0, &settings).await.unwrap();
         raw.frame(SETTINGS, ACK, 0, &[]).await.unwrap();
         raw
+    }
+
+    /// Reads nothing from now on.
+    pub(crate) fn deafen(&mut self) {
+        self.reading.abort_all();
     }
 
     /// Sends a frame.

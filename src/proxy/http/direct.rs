@@ -255,7 +255,9 @@ impl Direct {
         let is_first = self.came == 0;
         if is_first {
             self.bytes = room::room(self.room);
-        } else {
+        } else if !self.bytes.try_reclaim(self.room) && self.bytes.capacity() - self.bytes.len() < self.room / 4 {
+            // Somebody still holds a part of the block. What is left of it is read into first: a body that comes in
+            // small pieces would otherwise take a block for each of them.
             self.bytes.reserve(self.room);
         }
         let read = pin!(self.line.read_buf(&mut self.bytes)).poll(cx);

@@ -24,6 +24,11 @@ pub(super) enum Content {
 /// given up. Frames are no longer than this unless clients ask for it.
 const PIECE: usize = 16 * 1024;
 
+/// What is shorter than this is copied for a stream of HTTP/2, in bytes. It waits there until the client takes it, as
+/// many pieces as fit into the stream's buffer, and each would hold the whole block that it was read into: a page of
+/// memory at least for a few bytes, whoever read it.
+const SHORT: usize = 2 * 1024;
+
 impl Content {
     /// The next frame, in `pieces` where it is long.
     pub(super) fn poll(
@@ -38,7 +43,7 @@ impl Content {
             Self::Passed(incoming, left) => match ready!(Pin::new(incoming).poll_frame(cx)) {
                 Some(Ok(frame)) if pieces => Some(Ok(frame.map_data(|mut data| {
                     *left = data.split_off(PIECE.min(data.len()));
-                    data
+                    if data.len() < SHORT { Bytes::copy_from_slice(&data) } else { data }
                 }))),
                 frame => frame,
             },
