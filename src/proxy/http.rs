@@ -222,8 +222,10 @@ async fn last_words<S: Transport>(mut stream: S, words: &[u8]) {
 
 async fn serve_h2<S: Transport>(session: &Rc<Session>, stream: S) -> End {
     let stream = Watched::new(stream);
-    let patience = Patience::new(session, stream.traffic(), false);
-    let streams = Streams::of(session.clone(), stream.traffic());
+    let traffic = stream.traffic();
+    let patience = Patience::new(session, traffic.clone(), false);
+    let streams = Streams::of(session.clone(), traffic.clone());
+    let shut = session.shut.get_or_init(Rc::default);
     let (stream, turns) = gathered::gathered(stream);
     let stream = Guarded::new(stream, session.clone());
     // In a box, for a stream's task is handed on by copies.
@@ -243,12 +245,16 @@ async fn serve_h2<S: Transport>(session: &Rc<Session>, stream: S) -> End {
     let finish = |serving: &mut http2::Connection<_, _, _>| Pin::new(serving).graceful_shutdown();
     let steps = Steps { finish, is_awake: |_| false, rest: |_| {} };
     let mut driving = pin!(drive(session, &mut serving, patience, steps));
-    poll_fn(|cx| {
+    let end = poll_fn(|cx| {
         let driven = driving.as_mut().poll(cx);
         turns.end(cx);
+        shut.follow(traffic.is_blocked());
         driven
     })
-    .await
+    .await;
+    // Streams that wait are not to wait for ever.
+    shut.follow(false);
+    end
 }
 
 /// What a connection can be told while it is driven.

@@ -17,7 +17,7 @@ use super::Tls;
 use super::calm::Budget;
 use super::clients::{Clients, Shelf};
 use super::forwarded;
-use super::streams::Turn;
+use super::streams::{Shut, Turn};
 use super::trunks::Trunks;
 use super::tunnel::Tunnel;
 use super::watched::Traffic;
@@ -63,6 +63,8 @@ pub(super) struct Session {
     pub(super) limits: ClientLimits,
     /// Where the stream that runs now is with its body.
     pub(super) turn: Cell<Turn>,
+    /// Whether the connection takes nothing, where HTTP/2 is spoken.
+    pub(super) shut: OnceCell<Rc<Shut>>,
     /// How the connection ended, if hyper finds nothing wrong.
     pub(super) outcome: Cell<Outcome>,
     /// Whether the client may still be sending a body that nobody reads when the connection ends.
@@ -121,6 +123,7 @@ impl Session {
             host: RefCell::default(),
             limits,
             turn: Cell::default(),
+            shut: OnceCell::new(),
             outcome: Cell::new(Outcome::Done),
             lingers: Cell::new(false),
             tunnel: RefCell::default(),
@@ -165,6 +168,7 @@ impl Session {
             host: RefCell::default(),
             limits: self.limits,
             turn: Cell::default(),
+            shut: OnceCell::new(),
             outcome: Cell::new(Outcome::Done),
             lingers: Cell::new(false),
             tunnel: RefCell::default(),

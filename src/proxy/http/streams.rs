@@ -40,6 +40,38 @@ pub(super) enum Turn {
     Gave,
 }
 
+/// Whether the connection takes nothing, and which streams wait with their next piece until it does.
+///
+/// What a stream gives meanwhile waits in h2, which counts its bytes but keeps some 330 more with each frame: an answer
+/// that comes a few bytes at a time, read by nobody, would take a hundred times what it is long.
+#[derive(Debug, Default)]
+pub(super) struct Shut {
+    is: Cell<bool>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Shut {
+    /// Notes whether it takes nothing; wakes who waits when it does again, or has ended.
+    pub(super) fn follow(&self, is: bool) {
+        self.is.set(is);
+        if !is {
+            self.waiting.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Ready when it takes something.
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        if !self.is.get() {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
 /// Runs the streams of one connection.
 #[derive(Clone, Debug)]
 pub(super) struct Streams {

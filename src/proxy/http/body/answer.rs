@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::content::Content;
+use super::content::{Content, SHORT};
 use super::shrinking::Shrinking;
 use super::underway::Underway;
 use super::{Cut, length};
@@ -28,6 +28,8 @@ pub(in crate::proxy::http) struct ResponseBody {
     /// Compresses it on its way.
     shrinking: Option<Box<Shrinking>>,
     ended: bool,
+    /// The last piece, for a stream of HTTP/2, was a short one.
+    short: bool,
     underway: Underway,
     pace: Option<Box<dyn Pace>>,
     /// To whom it may flow within the kernel.
@@ -40,7 +42,15 @@ const LARGE: u64 = 256 * 1024;
 impl ResponseBody {
     /// A body made here, or none.
     pub(in crate::proxy::http) fn own(bytes: Option<Bytes>, underway: Underway) -> Self {
-        Self { content: Content::Own(bytes), shrinking: None, ended: false, underway, pace: None, siphon: None }
+        Self {
+            content: Content::Own(bytes),
+            shrinking: None,
+            ended: false,
+            short: false,
+            underway,
+            pace: None,
+            siphon: None,
+        }
     }
 
     /// A backend's body.
@@ -49,7 +59,7 @@ impl ResponseBody {
         let is_large = theirs.size_hint().exact().is_some_and(|bytes| bytes >= LARGE);
         let siphon = if is_large && pace.is_none() { underway.session.bare() } else { None };
         let content = Content::Passed(theirs, Bytes::new());
-        Self { content, shrinking: None, ended: false, underway, pace, siphon }
+        Self { content, shrinking: None, ended: false, short: false, underway, pace, siphon }
     }
 
     /// Whether it was made here.
@@ -106,6 +116,9 @@ impl Body for ResponseBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = &mut *self;
         let session = &this.underway.session;
+        if let Some(shut) = session.shut.get().filter(|_| this.short) {
+            ready!(shut.poll(cx));
+        }
         session.turn.set(Turn::Asked);
         if let Some(pace) = &mut this.pace {
             ready!(pace.allowance(Side::Backend, cx));
@@ -124,6 +137,7 @@ impl Body for ResponseBody {
         match &frame {
             Some(Ok(frame)) => {
                 let bytes = length(frame);
+                this.short = h2 && bytes < SHORT as u64;
                 let is_spliced = frame.data_ref().is_some_and(|data| is_stand_in(data));
                 session.listener.moved_by(if is_spliced { Path::Splice } else { Path::Copy }, 0, bytes);
                 if let Some(pace) = &mut this.pace {

@@ -27,7 +27,7 @@ const PIECE: usize = 16 * 1024;
 /// What is shorter than this is copied for a stream of HTTP/2, in bytes. It waits there until the client takes it, as
 /// many pieces as fit into the stream's buffer, and each would hold the whole block that it was read into: a page of
 /// memory at least for a few bytes, whoever read it.
-const SHORT: usize = 2 * 1024;
+pub(super) const SHORT: usize = 2 * 1024;
 
 impl Content {
     /// The next frame, in `pieces` where it is long.
