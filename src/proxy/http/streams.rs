@@ -28,6 +28,10 @@ const LOOKS: u32 = 4;
 /// While the connection takes nothing, a stream waits so much longer.
 const SHARED: u32 = 4;
 
+/// No more than so many are remembered to wait, more than can be open at once: a client that takes nothing may open and
+/// reset streams meanwhile.
+const WAITING: usize = 256;
+
 /// Where a stream is, between it and the body of its answer. One stream runs at a time, so one place for all is enough.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Turn {
@@ -63,6 +67,10 @@ impl Shut {
     pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         if !self.is.get() {
             return Poll::Ready(());
+        }
+        // Some are of streams that were reset meanwhile; who is still there comes again.
+        if self.waiting.borrow().len() >= WAITING {
+            self.waiting.take().into_iter().for_each(Waker::wake);
         }
         let mut waiting = self.waiting.borrow_mut();
         if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
@@ -193,5 +201,44 @@ impl Watched for Marks {
             task.wake();
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_waits_is_woken_and_who_left_is_forgotten() {
+        let shut = Shut::default();
+        shut.follow(true);
+        let task = Arc::new(Woken::default());
+        let waker = Waker::from(task.clone());
+        for _ in 0..3 {
+            assert!(shut.poll(&Context::from_waker(&waker)).is_pending());
+        }
+        assert_eq!(shut.waiting.borrow().len(), 1, "once a task");
+        for _ in 0..10 * WAITING {
+            assert!(shut.poll(&Context::from_waker(&Waker::from(Arc::<Woken>::default()))).is_pending());
+            assert!(shut.waiting.borrow().len() <= WAITING);
+        }
+        assert_eq!(task.0.load(Relaxed), 1, "to come again");
+        assert!(shut.poll(&Context::from_waker(&waker)).is_pending());
+        shut.follow(false);
+        assert_eq!(task.0.load(Relaxed), 2);
+        assert!(shut.poll(&Context::from_waker(&waker)).is_ready());
     }
 }
